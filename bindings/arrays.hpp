@@ -1,0 +1,65 @@
+#pragma once
+// numpy arrays as the views that the core takes, and back.
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "engine/cancel.hpp"
+#include "engine/error.hpp"
+#include "engine/matrix_view.hpp"
+
+namespace engine::bindings {
+
+namespace py = pybind11;
+
+using FloatMatrix = py::array_t<float, py::array::c_style>;
+using IdArray = py::array_t<std::int64_t, py::array::c_style>;
+using MaskArray = py::array_t<bool, py::array::c_style>;
+
+inline MatrixView view(const FloatMatrix& array, const char* name) {
+  if (array.ndim() != 2) invalid(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, expected 2");
+  return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
+}
+
+template <class T>
+std::span<const T> flat(const py::array_t<T, py::array::c_style>& array, const char* name) {
+  if (array.ndim() != 1) invalid(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, expected 1");
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+template <class T>
+py::array_t<T> to_array(std::vector<T> values) {
+  auto* const held = new std::vector<T>(std::move(values));
+  const py::capsule owner(held, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  return py::array_t<T>(static_cast<py::ssize_t>(held->size()), held->data(), owner);
+}
+
+Metric metric_of(const std::string& name);
+Dtype dtype_of(const std::string& name);
+
+/// Runs `work(cancel)` without the GIL; it is taken back only to look for signals, at most every 50 ms.
+template <class Work>
+auto without_gil(Work&& work) {
+  Cancel cancel([] {
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  });
+  try {
+    const py::gil_scoped_release released;
+    return work(cancel);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled && PyErr_Occurred()) throw py::error_already_set();
+    throw;
+  }
+}
+
+void bind_errors(py::module_& module);
+void bind_filter(py::module_& module);
+void bind_index(py::module_& module);
+void bind_kernels(py::module_& module);
+
+}  // namespace engine::bindings

@@ -1,0 +1,67 @@
+// engine.Bitmap.
+#include <pybind11/operators.h>
+
+#include "arrays.hpp"
+#include "engine/bitmap.hpp"
+
+namespace engine::bindings {
+
+void bind_filter(py::module_& module) {
+  py::class_<Bitmap>(module, "Bitmap", R"(A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
+
+Parameters
+----------
+mask : ndarray, shape (n_rows,), bool
+    True where the row is allowed.
+
+Notes
+-----
+``&``, ``|``, ``^`` and ``~`` combine bitmaps of the same length; ``len`` is the number of rows, `count` of those allowed.
+
+Examples
+--------
+>>> import numpy as np, engine
+>>> even = engine.Bitmap(np.arange(6) % 2 == 0)
+>>> (even & engine.Bitmap.from_rows(6, np.array([0, 1, 2]))).rows().tolist()
+[0, 2]
+)")
+      .def(py::init([](const MaskArray& mask) { return Bitmap::from_mask(flat(mask, "mask")); }), py::arg("mask").noconvert())
+      .def_static(
+          "from_rows",
+          [](std::int64_t n, const IdArray& rows) {
+            if (n < 0) invalid("n is " + std::to_string(n) + ", expected at least 0");
+            return Bitmap::from_rows(static_cast<std::size_t>(n), flat(rows, "rows"));
+          },
+          py::arg("n"), py::arg("rows").noconvert(), "The bitmap over `n` rows that holds `rows` (int64).")
+      .def("__len__", &Bitmap::size)
+      .def("count", &Bitmap::count, "Number of rows allowed.")
+      .def(
+          "to_mask",
+          [](const Bitmap& bitmap) {
+            MaskArray mask(static_cast<py::ssize_t>(bitmap.size()));
+            bool* const values = mask.mutable_data();
+            std::fill_n(values, bitmap.size(), false);
+            bitmap.for_each([&](std::size_t row) { values[row] = true; });
+            return mask;
+          },
+          "Shape (n_rows,) bool.")
+      .def(
+          "rows",
+          [](const Bitmap& bitmap) {
+            std::vector<std::int64_t> rows;
+            rows.reserve(bitmap.count());
+            bitmap.for_each([&](std::size_t row) { rows.push_back(static_cast<std::int64_t>(row)); });
+            return to_array(std::move(rows));
+          },
+          "The rows allowed, ascending, int64.")
+      .def(py::self & py::self)
+      .def(py::self | py::self)
+      .def(py::self ^ py::self)
+      .def(~py::self)
+      .def(py::self == py::self)
+      .def("__repr__", [](const Bitmap& bitmap) {
+        return "Bitmap(" + std::to_string(bitmap.count()) + " of " + std::to_string(bitmap.size()) + " rows)";
+      });
+}
+
+}  // namespace engine::bindings

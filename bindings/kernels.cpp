@@ -1,0 +1,120 @@
+// Kernels by themselves: for tests against the scalar oracle, and the peak that the bench compares with.
+#include <chrono>
+
+#include <pybind11/stl.h>
+
+#include "arrays.hpp"
+#include "engine/isa.hpp"
+#include "kernels/table.hpp"
+
+namespace engine::bindings {
+namespace {
+
+using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
+using SignedBytes = py::array_t<std::int8_t, py::array::c_style>;
+using Rows = py::array_t<std::uint32_t, py::array::c_style>;
+
+/// A vector of its dtype, bfloat16 as uint16.
+const void* typed(const py::array& array, const std::string& dtype, std::size_t n) {
+  if (array.ndim() != 1 || static_cast<std::size_t>(array.size()) != n ||
+      static_cast<std::size_t>(array.itemsize()) != size_of(dtype_of(dtype)))
+    invalid("b is not a vector of " + std::to_string(n) + " numbers of its dtype");
+  return array.data();
+}
+
+}  // namespace
+
+void bind_kernels(py::module_& module) {
+  module.def("isa", [] { return std::string(active_isa()); }, "Instruction set in use: baseline, avx2, avx512 or avx512vnni.");
+  module.def("supported_isas", &supported_isas, "Those that this machine can run, slowest first.");
+
+  py::module_ kernels = module.def_submodule("kernels", "Single kernels of the active instruction set, for tests and the bench.");
+  kernels.attr("query_limit") = kernels::active().query_limit;
+  kernels.def(
+      "dot_norm",
+      [](const FloatMatrix& a, const py::array& b, const std::string& dtype) {
+        const auto x = flat(a, "a");
+        double dot, norm;
+        kernels::active().dot_norm[static_cast<int>(dtype_of(dtype))](x.data(), typed(b, dtype, x.size()), x.size(), &dot, &norm);
+        return std::pair(dot, norm);
+      },
+      py::arg("a").noconvert(), py::arg("b"), py::arg("dtype"));
+  kernels.def(
+      "squared_l2",
+      [](const FloatMatrix& a, const py::array& b, const std::string& dtype) {
+        const auto x = flat(a, "a");
+        return kernels::active().squared_l2[static_cast<int>(dtype_of(dtype))](x.data(), typed(b, dtype, x.size()), x.size());
+      },
+      py::arg("a").noconvert(), py::arg("b"), py::arg("dtype"));
+  kernels.def(
+      "store",
+      [](const FloatMatrix& a, const std::string& dtype) {
+        const auto x = flat(a, "a");
+        Bytes bytes(static_cast<py::ssize_t>(x.size() * size_of(dtype_of(dtype))));
+        kernels::active().store[static_cast<int>(dtype_of(dtype))](x.data(), x.size(), bytes.mutable_data());
+        return bytes;
+      },
+      py::arg("a").noconvert(), py::arg("dtype"));
+  kernels.def(
+      "load",
+      [](const Bytes& bytes, const std::string& dtype) {
+        const std::size_t n = static_cast<std::size_t>(bytes.size()) / size_of(dtype_of(dtype));
+        FloatMatrix values(static_cast<py::ssize_t>(n));
+        kernels::active().load[static_cast<int>(dtype_of(dtype))](bytes.data(), n, values.mutable_data());
+        return values;
+      },
+      py::arg("bytes").noconvert(), py::arg("dtype"));
+  kernels.def(
+      "dot_nibbles",
+      [](const Bytes& plane, const Rows& rows, const SignedBytes& query) {
+        const auto row_bytes = static_cast<std::size_t>(plane.shape(1));
+        const std::size_t padded = (row_bytes + 63) / 64 * 64;
+        if (plane.ndim() != 2 || row_bytes % 16 || rows.size() > 64 || query.size() != static_cast<py::ssize_t>(2 * row_bytes))
+          invalid("plane has a row length that is no multiple of 16, or rows or query do not fit it");
+        std::vector<std::uint8_t> codes(plane.data(), plane.data() + plane.size());
+        codes.resize(codes.size() + kernels::kReadAhead, 0xff);
+        std::vector<std::int8_t> apart(2 * padded);
+        std::copy_n(query.data(), row_bytes, apart.data());
+        std::copy_n(query.data() + row_bytes, row_bytes, apart.data() + padded);
+        std::vector<std::int32_t> dots(kernels::kTileRows);
+        kernels::active().dot_nibbles(codes.data(), row_bytes, rows.data(), static_cast<std::size_t>(rows.size()), apart.data(),
+                                      dots.data());
+        dots.resize(static_cast<std::size_t>(rows.size()));
+        return to_array(std::move(dots));
+      },
+      py::arg("plane").noconvert(), py::arg("rows").noconvert(), py::arg("query").noconvert());
+  kernels.def(
+      "screen_tile_i8",
+      [](const Bytes& rows, const SignedBytes& queries, float threshold) {
+        const auto dim = static_cast<std::size_t>(rows.shape(1)), n_queries = static_cast<std::size_t>(queries.shape(0));
+        if (rows.ndim() != 2 || rows.shape(0) != 64 || dim % 4 || queries.shape(1) != rows.shape(1))
+          invalid("rows has shape other than (64, multiple of 4), or queries another dim");
+        std::vector<std::uint8_t> tile(64 * dim);
+        for (std::size_t r = 0; r < 64; ++r)
+          for (std::size_t j = 0; j < dim; ++j) tile[(j / 4 * 64 + r) * 4 + j % 4] = rows.data()[r * dim + j];
+        const std::vector<float> one(64, 1.0f), zero(64);
+        const std::vector<kernels::QueryBounds> bounds(n_queries, {0, 0, 0, threshold});
+        std::vector<std::uint64_t> masks(n_queries);
+        kernels::active().screen_tile_i8(tile.data(), dim / 4, queries.data(), dim, bounds.data(), n_queries,
+                                         {one.data(), zero.data(), nullptr}, masks.data());
+        return to_array(std::move(masks));
+      },
+      py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"),
+      "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
+  kernels.def(
+      "int8_peak",
+      [](double seconds) {
+        const py::gil_scoped_release released;
+        using Clock = std::chrono::steady_clock;
+        double best = 0;
+        for (const auto end = Clock::now() + std::chrono::duration<double>(seconds); Clock::now() < end;) {
+          const auto start = Clock::now();
+          const auto operations = static_cast<double>(kernels::active().int8_peak(1 << 18));
+          best = std::max(best, operations / std::chrono::duration<double>(Clock::now() - start).count());
+        }
+        return best;
+      },
+      py::arg("seconds"), "8-bit multiplications and additions a second on one core, registers only: the best of many rounds.");
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,108 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "exact/exact_distance.hpp"
+#include "exact/prepared_queries.hpp"
+#include "util/topk.hpp"
+
+namespace engine::exact {
+
+/// Keeps the `k` nearest.
+class Nearest {
+ public:
+  explicit Nearest(std::size_t k) : uppers_(k), hits_(k) {}
+
+  /// No result can be further away than this.
+  double limit() const noexcept { return uppers_.full() ? uppers_.worst() : std::numeric_limits<double>::infinity(); }
+  void offer_upper(double distance) { uppers_.push(distance); }
+  void add(const Hit& hit) { hits_.push(hit); }
+  /// Every row offered so far was added: their distances replace the bounds.
+  void settled() {
+    uppers_.clear();
+    for (const Hit& hit : hits_.values()) uppers_.push(hit.distance);
+  }
+  std::vector<Hit> take_sorted() { return hits_.take_sorted(); }
+
+ private:
+  TopK<double> uppers_;  // upper bounds of the distances of k different rows
+  TopK<Hit> hits_;
+};
+
+/// Keeps all within a radius.
+class Within {
+ public:
+  explicit Within(double radius) : radius_(radius) {}
+
+  double limit() const noexcept { return radius_; }
+  void offer_upper(double) noexcept {}
+  void add(const Hit& hit) {
+    if (hit.distance <= radius_) hits_.push_back(hit);
+  }
+  void settled() noexcept {}
+  std::vector<Hit> take_sorted() {
+    std::sort(hits_.begin(), hits_.end());
+    return std::move(hits_);
+  }
+
+ private:
+  double radius_;
+  std::vector<Hit> hits_;
+};
+
+/// Rows that one query could not rule out yet. They are re-scored together, so that the limit has fallen as far as it will
+/// before the first full vector is read; `crowded` says when there are too many to wait.
+template <class Sink>
+class Candidates {
+ public:
+  Candidates(Sink sink, std::size_t patience) : sink_(std::move(sink)), patience_(patience) {}
+
+  double limit() const noexcept { return sink_.limit(); }
+  bool crowded() const noexcept { return rows_.size() > patience_; }
+
+  void offer(std::uint32_t row, Interval distance) {
+    if (distance.low > PreparedQuery::beyond(limit())) return;
+    rows_.push_back({distance.low, row});
+    sink_.offer_upper(distance.high);
+  }
+
+  /// A distance known already.
+  void add(double distance, std::int64_t id) {
+    const Hit hit{order_key(distance), id};
+    sink_.add(hit);
+    sink_.offer_upper(hit.distance);
+  }
+
+  /// Re-scores what is left; returns how many rows that took.
+  std::size_t settle(const ExactDistance& exact, const std::int64_t* ids) {
+    const double beyond = PreparedQuery::beyond(limit());
+    std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
+    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row < b.row; });
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      if (i + 1 < rows_.size()) exact.prefetch(rows_[i + 1].row);
+      const std::uint32_t row = rows_[i].row;
+      sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
+    }
+    sink_.settled();
+    const std::size_t n = rows_.size();
+    rows_.clear();
+    return n;
+  }
+
+  std::vector<Hit> take_sorted() { return sink_.take_sorted(); }
+
+ private:
+  struct Row {
+    double low;
+    std::uint32_t row;
+  };
+  Sink sink_;
+  std::size_t patience_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace engine::exact

@@ -1,0 +1,75 @@
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "engine/matrix_view.hpp"
+#include "kernels/table.hpp"
+
+namespace engine::exact {
+
+/// What results are ordered by: the distance as it is returned, so that equal returned distances are ties. Beyond the range of
+/// float32, where the returned value is cut to the largest float, the float64 value goes on to order.
+inline double order_key(double distance) noexcept {
+  return std::abs(distance) <= std::numeric_limits<float>::max() ? static_cast<double>(static_cast<float>(distance)) + 0.0
+                                                                 : distance;
+}
+inline float returned_distance(double key) noexcept {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  return static_cast<float>(key > kMost ? kMost : key < -kMost ? -kMost : key);
+}
+
+/// Distances of one query in float64 with a fixed order of summation: the same bits for every path, batch, instruction set and
+/// number of threads.
+class ExactDistance {
+ public:
+  ExactDistance(RowsView rows, Metric metric, const float* query) : rows_(rows), metric_(metric), query_(query) {
+    double unused;
+    kernels_.dot_norm[0](query, query, rows.dim, &unused, &query_norm_);
+  }
+
+  /// NaN where the row holds NaN or Inf, or is zero under cosine.
+  double operator()(std::size_t row) const {
+    const std::byte* const x = rows_.row(row);
+    const int dtype = static_cast<int>(rows_.dtype);
+    if (metric_ == Metric::l2) return kernels_.squared_l2[dtype](query_, x, rows_.dim);
+    double dot, norm;
+    kernels_.dot_norm[dtype](query_, x, rows_.dim, &dot, &norm);
+    if (metric_ == Metric::ip) return -dot;
+    // sqrt(a * a) is a: a row equal to the query is at distance 0, not at one rounding of it.
+    const double distance = 1 - dot / std::sqrt(norm * query_norm_);
+    if (distance >= 1e-6) return distance < 2 ? distance : 2;
+    return std::isnan(distance) ? distance : close_cosine(x, norm);
+  }
+
+  /// Asks the memory for a row that will be needed soon.
+  void prefetch(std::size_t row) const {
+    const std::byte* const x = rows_.row(row);
+    for (std::size_t i = 0; i < rows_.row_bytes(); i += 64) __builtin_prefetch(x + i);
+  }
+
+  double squared_query_norm() const noexcept { return query_norm_; }
+
+ private:
+  /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.
+  double close_cosine(const std::byte* row, double norm) const {
+    std::vector<float> x(rows_.dim);
+    kernels_.load[static_cast<int>(rows_.dtype)](row, rows_.dim, x.data());
+    const double row_length = std::sqrt(norm), query_length = std::sqrt(query_norm_);
+    double total = 0;
+    for (std::size_t j = 0; j < rows_.dim; ++j) {
+      const double difference = x[j] / row_length - query_[j] / query_length;
+      total += difference * difference;
+    }
+    return total / 2;
+  }
+
+  RowsView rows_;
+  Metric metric_;
+  const float* query_;
+  double query_norm_ = 0;
+  const kernels::Table& kernels_ = kernels::active();
+};
+
+}  // namespace engine::exact

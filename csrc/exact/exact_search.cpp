@@ -1,0 +1,439 @@
+#include "exact/exact_search.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <string>
+
+#include "exact/candidates.hpp"
+#include "exact/exact_distance.hpp"
+#include "exact/prepared_queries.hpp"
+#include "util/rounding.hpp"
+#include "util/thread_pool.hpp"
+
+namespace engine::exact {
+namespace {
+
+using kernels::kTileRows;
+
+/// Rows to look at: all of them, or those a filter allows.
+class RowSet {
+ public:
+  RowSet(std::size_t n_rows, const Bitmap* filter) : size_(n_rows) {
+    if (!filter) return;
+    if (filter->size() != n_rows)
+      invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_rows));
+    allowed_.emplace();
+    allowed_->reserve(filter->count());
+    filter->for_each([this](std::size_t row) { allowed_->push_back(static_cast<std::uint32_t>(row)); });
+    size_ = allowed_->size();
+  }
+
+  std::size_t size() const noexcept { return size_; }
+  std::uint32_t operator[](std::size_t i) const noexcept {
+    return allowed_ ? (*allowed_)[i] : static_cast<std::uint32_t>(i);
+  }
+
+ private:
+  std::size_t size_;
+  std::optional<std::vector<std::uint32_t>> allowed_;
+};
+
+/// Up to 64 rows and what the bounds need of them.
+struct Tile {
+  std::size_t n = 0;
+  std::array<std::uint32_t, kTileRows> rows;
+  alignas(64) std::array<float, kTileRows> scale{}, error{}, bias{};
+
+  void fetch(const RowSet& set, std::size_t first, std::size_t end) {
+    n = std::min(kTileRows, end - first);
+    for (std::size_t i = 0; i < n; ++i) rows[i] = set[first + i];
+  }
+  kernels::RowBounds bounds(Metric metric) const noexcept {
+    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr};
+  }
+};
+
+/// How much of |w| the error of a query may cost, with room for the roundings of the float32 bound (docs/certified_exact.md).
+double inflated(double rest) noexcept { return rest * (1 + 0x1p-18) + 0x1p-19; }
+
+kernels::QueryBounds bounds_of(const PreparedQuery& query, std::int32_t start, double limit) noexcept {
+  return {start, round_up(query.norm), static_cast<float>(1 / query.scale), query.threshold(limit)};
+}
+
+template <class Visit>
+void for_each_bit(std::uint64_t mask, Visit&& visit) {
+  for (; mask; mask &= mask - 1) visit(static_cast<std::size_t>(std::countr_zero(mask)));
+}
+
+/// One block of queries against one range of the row set.
+template <class Sink>
+class Screen {
+ public:
+  Screen(const Corpus& corpus, const RowSet& set, MatrixView queries, const Sink& sink, std::size_t patience, Cancel& cancel)
+      : corpus_(corpus), set_(set), queries_(queries), cancel_(cancel) {
+    candidates_.reserve(queries.n_rows);
+    exact_.reserve(queries.n_rows);
+    for (std::size_t q = 0; q < queries.n_rows; ++q) {
+      candidates_.emplace_back(sink, patience);
+      exact_.emplace_back(corpus.rows, corpus.metric, queries.row(q));
+    }
+  }
+
+  /// Looks at rows `begin` to `end` of the set. One tile in 64 goes first: rows that come sorted, by class say, then do not
+  /// keep the limits high until the end.
+  void run(std::size_t begin, std::size_t end, Strategy strategy) {
+    start(strategy);
+    const std::size_t n_tiles = (end - begin + kTileRows - 1) / kTileRows;
+    std::size_t n_done = 0;
+    for (const bool first_pass : {true, false}) {
+      for (std::size_t t = 0; t < n_tiles; ++t) {
+        if ((t % 64 == 0) != first_pass) continue;
+        cancel_.check();
+        tile_.fetch(set_, begin + t * kTileRows, end);
+        look();
+        n_scored_ += tile_.n * queries_.n_rows;
+        if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
+      }
+    }
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) settle(q);
+  }
+
+  std::vector<Hit> take_sorted(std::size_t q) { return candidates_[q].take_sorted(); }
+  std::uint64_t n_scored() const noexcept { return n_scored_; }
+  std::uint64_t n_rescored() const noexcept { return n_rescored_; }
+
+ private:
+  static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives
+
+  void start(Strategy strategy) {
+    strategy_ = strategy;
+    const std::size_t n = queries_.n_rows;
+    if (strategy == Strategy::scan || strategy == Strategy::tiles) {
+      coded_.emplace(queries_, *corpus_.codes, strategy == Strategy::tiles ? kernels_.query_limit : 127);
+      packed_.resize(strategy == Strategy::tiles ? 2 * corpus_.codes->row_bytes() * kTileRows / sizeof(float) : 0);
+    } else if (strategy == Strategy::floats) {
+      floats_.emplace(queries_, corpus_.metric);
+      packed_.resize(corpus_.rows.dim * kTileRows);
+    }
+    bounds_.resize(n);
+    masks_.resize(n);
+    for (std::size_t q = 0; q < n; ++q) refresh(q);
+  }
+
+  /// The limit of query `q` has fallen: so has what its kernel compares with.
+  void refresh(std::size_t q) {
+    const double limit = candidates_[q].limit();
+    if (strategy_ == Strategy::scan)
+      bounds_[q] = bounds_of((*coded_)[q], -8 * (*coded_)[q].sum, limit);
+    else if (strategy_ == Strategy::tiles)
+      bounds_[q] = bounds_of((*coded_)[q], -136 * (*coded_)[q].sum, limit);
+    else if (strategy_ == Strategy::floats)
+      bounds_[q] = bounds_of((*floats_)[q], 0, limit);
+  }
+
+  void look() {
+    switch (strategy_) {
+      case Strategy::scan:
+        return look_scan();
+      case Strategy::tiles:
+        return look_tiles();
+      case Strategy::floats:
+        return look_floats();
+      default:
+        return look_plain();
+    }
+  }
+
+  /// Where the codes rule out too little, the next simpler way is the cheaper one; the answer stays the same.
+  void reconsider(bool limits_have_settled) {
+    const double share = static_cast<double>(n_survived_) / static_cast<double>(n_scored_ - n_seen_);
+    n_seen_ = n_scored_;
+    n_survived_ = 0;
+    if (!limits_have_settled) return;
+    if (strategy_ == Strategy::tiles && share > 0.125)
+      start(Strategy::floats);
+    else if ((strategy_ == Strategy::floats && share > 0.25) || (strategy_ == Strategy::scan && share > 0.5))
+      start(Strategy::plain);
+  }
+
+  void look_plain() {
+    for (std::size_t i = 0; i < tile_.n; ++i) {
+      const std::uint32_t row = tile_.rows[i];
+      for (std::size_t q = 0; q < queries_.n_rows; ++q) {
+        const double distance = exact_[q](row);
+        if (std::isnan(distance)) refuse(row);
+        candidates_[q].add(distance, id_of(row));
+      }
+    }
+    n_rescored_ += tile_.n * queries_.n_rows;
+  }
+
+  void look_scan() {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    fetch_bounds(codes.scale4(), codes.bound4(), coded_->rest());
+    std::int32_t dots[kTileRows];
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) {
+      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows.data(), tile_.n, coded_->for_scan(q), dots);
+      const std::uint64_t mask = kernels_.screen(dots, tile_.n, tile_.bounds(corpus_.metric), bounds_[q]);
+      if (mask) offer(q, mask, dots);
+    }
+  }
+
+  void look_tiles() {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    fetch_bounds(codes.scale8(), codes.bound8(), coded_->rest());
+    auto* const packed = reinterpret_cast<std::uint8_t*>(packed_.data());
+    kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows.data(), tile_.n, packed);
+    kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
+                            queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data());
+    const std::uint64_t present = tile_.n < 64 ? (std::uint64_t{1} << tile_.n) - 1 : ~std::uint64_t{0};
+    for (std::size_t q = 0; q < queries_.n_rows; ++q)
+      if (masks_[q] & present) offer(q, masks_[q] & present, nullptr);
+  }
+
+  void look_floats() {
+    const std::size_t dim = corpus_.rows.dim;
+    const int dtype = static_cast<int>(corpus_.rows.dtype);
+    kernels_.pack_rows[dtype](corpus_.rows.data, dim, tile_.rows.data(), tile_.n, packed_.data());
+    const double rounding = static_cast<double>(dim + 16) * 0x1.02p-24 + inflated(floats_->rest());
+    const std::vector<float> zero(dim);
+    for (std::size_t i = 0; i < tile_.n; ++i) {
+      double unused, squared;
+      kernels_.dot_norm[dtype](zero.data(), corpus_.rows.row(tile_.rows[i]), dim, &unused, &squared);
+      if (!std::isfinite(squared) || (squared == 0 && corpus_.metric == Metric::cosine)) refuse(tile_.rows[i]);
+      const double norm = std::sqrt(squared), inverse = 1 / norm;
+      const bool cosine = corpus_.metric == Metric::cosine;
+      // Outside this range float32 sums could lose more than the bound allows for.
+      const bool usual = norm > 1e-15 && norm < 1e18;
+      tile_.scale[i] = cosine ? static_cast<float>(inverse) : 1.0f;
+      tile_.error[i] = usual ? round_up((cosine ? 1 : norm) * rounding) : std::numeric_limits<float>::infinity();
+      tile_.bias[i] = round_down(squared / 2 * (1 - 0x1p-20));
+    }
+    kernels_.screen_tile_f32(packed_.data(), dim, floats_->values(0), dim * sizeof(float), bounds_.data(), queries_.n_rows,
+                             tile_.bounds(corpus_.metric), masks_.data());
+    const std::uint64_t present = tile_.n < 64 ? (std::uint64_t{1} << tile_.n) - 1 : ~std::uint64_t{0};
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) {
+      if (!(masks_[q] & present)) continue;
+      for_each_bit(masks_[q] & present, [&](std::size_t i) {
+        candidates_[q].add(exact_[q](tile_.rows[i]), id_of(tile_.rows[i]));
+        ++n_rescored_;
+        ++n_survived_;
+      });
+      refresh(q);
+    }
+  }
+
+  void fetch_bounds(const Buffer<float>& scale, const Buffer<std::uint32_t>& bound, double rest) {
+    const auto most = static_cast<float>(inflated(rest));
+    const Buffer<float>& bias = corpus_.codes->bias();
+    for (std::size_t i = 0; i < tile_.n; ++i) {
+      const std::uint32_t row = tile_.rows[i];
+      tile_.scale[i] = scale[row];
+      tile_.error[i] = first_bound(bound[row]) + most * second_bound(bound[row]);
+      if (!bias.empty()) tile_.bias[i] = bias[row];
+    }
+  }
+
+  /// Rows of the tile that query `q` could not rule out: their 8-bit codes say more, `high_dots` is known from a scan.
+  void offer(std::size_t q, std::uint64_t mask, const std::int32_t* high_dots) {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    const PreparedQuery& query = (*coded_)[q];
+    std::uint32_t rows[kTileRows];
+    std::int32_t high[kTileRows], low[kTileRows];
+    std::size_t n = 0;
+    for_each_bit(mask, [&](std::size_t i) {
+      if (high_dots) high[n] = high_dots[i];
+      rows[n++] = tile_.rows[i];
+    });
+    const std::int8_t* const z = coded_->for_scan(q);
+    if (!high_dots) kernels_.dot_nibbles(codes.high(), codes.row_bytes(), rows, n, z, high);
+    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), rows, n, z, low);
+    const double rest = inflated(query.rest);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint32_t row = rows[i], bound = codes.bound8()[row];
+      const double dot = 16.0 * high[i] + low[i] - 136.0 * query.sum;
+      const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
+      candidates_[q].offer(row, query.distance(dot * codes.scale8()[row], error, codes.bias().empty() ? 0 : codes.bias()[row]));
+    }
+    n_survived_ += n;
+    if (candidates_[q].crowded()) settle(q);
+    refresh(q);
+  }
+
+  void settle(std::size_t q) { n_rescored_ += candidates_[q].settle(exact_[q], corpus_.ids); }
+
+  std::int64_t id_of(std::uint32_t row) const noexcept { return corpus_.ids ? corpus_.ids[row] : std::int64_t{row}; }
+
+  [[noreturn]] void refuse(std::uint32_t row) const {
+    const std::string name = "vectors[" + std::to_string(row) + "]";
+    std::vector<float> x(corpus_.rows.dim);
+    kernels_.load[static_cast<int>(corpus_.rows.dtype)](corpus_.rows.row(row), x.size(), x.data());
+    if (std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); }))
+      invalid(name + " is a zero vector, which has no cosine");
+    invalid(name + " holds NaN or Inf, expected finite numbers");
+  }
+
+  const Corpus& corpus_;
+  const RowSet& set_;
+  MatrixView queries_;
+  Cancel& cancel_;
+  const kernels::Table& kernels_ = kernels::active();
+  Strategy strategy_ = Strategy::plain;
+  std::vector<Candidates<Sink>> candidates_;
+  std::vector<ExactDistance> exact_;
+  std::optional<CodedQueries> coded_;
+  std::optional<FloatQueries> floats_;
+  std::vector<kernels::QueryBounds> bounds_;
+  std::vector<std::uint64_t> masks_;
+  std::vector<float> packed_;
+  Tile tile_;
+  std::uint64_t n_scored_ = 0, n_rescored_ = 0, n_survived_ = 0, n_seen_ = 0;
+};
+
+const char* name_of(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::scan:
+      return "certified-4bit";
+    case Strategy::tiles:
+      return "certified-8bit";
+    default:
+      return "plain";
+  }
+}
+
+/// The cheapest way for `n_queries` over `n_rows`; measured costs stand in docs/certified_exact.md.
+Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
+  if (n_rows <= 2 * kTileRows || k * 8 >= n_rows) return Strategy::plain;
+  if (!corpus.codes) return n_queries < 4 ? Strategy::plain : Strategy::floats;
+  return n_queries < 8 ? Strategy::scan : Strategy::tiles;
+}
+
+/// Bytes of coded queries that a tile of rows meets in one go: they stay in the second-level cache beside it.
+constexpr std::size_t kBlockBytes = 512 << 10;
+
+/// Cuts the work into blocks of queries and, where those are too few for the threads, parts of the rows; runs them, and
+/// hands the sorted hits of each query to `emit(query, hits)`, from several threads at a time.
+template <class Sink, class Emit>
+SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Sink& sink, const SearchOptions& options,
+                Cancel& cancel, Emit emit) {
+  const auto started = std::chrono::steady_clock::now();
+  const RowSet set(given.rows.n_rows, options.filter);
+  Corpus corpus = given;
+
+  // Coding costs about as much as 64 float32 passes of a query; a large enough batch earns it back at once.
+  std::optional<quant::NibbleCodes> codes;
+  const bool wants_codes = options.strategy == Strategy::scan || options.strategy == Strategy::tiles;
+  if (!corpus.codes && (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= 64 && !options.filter))) {
+    codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
+    corpus.codes = &*codes;
+  }
+  const Strategy strategy = options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, set.size(), k) : options.strategy;
+
+  const std::size_t n_threads = std::max<std::size_t>(options.n_threads, 1);
+  const std::size_t query_bytes = corpus.rows.dim * (strategy == Strategy::floats ? sizeof(float) : 1);
+  const std::size_t most = std::clamp<std::size_t>(kBlockBytes / query_bytes / 12 * 12, 12, 4096);
+  const std::size_t share = (queries.n_rows + n_threads - 1) / n_threads;
+  const std::size_t block = std::min(most, (share + 11) / 12 * 12);
+  const std::size_t n_blocks = (queries.n_rows + block - 1) / block;
+  // A part smaller than this is not worth waking a thread for.
+  constexpr std::size_t kSmallestPart = 4096;
+  const std::size_t n_parts =
+      n_blocks >= n_threads ? 1 : std::clamp<std::size_t>(set.size() / kSmallestPart, 1, (n_threads + n_blocks - 1) / n_blocks);
+  const std::size_t part = ((set.size() + n_parts - 1) / n_parts + kTileRows - 1) / kTileRows * kTileRows;
+
+  SearchStats stats;
+  std::mutex mutex;
+  std::vector<std::vector<std::vector<Hit>>> found(n_parts > 1 ? n_blocks * n_parts : 0);
+  parallel_for(n_blocks * n_parts, n_threads, [&](std::size_t task) {
+    const std::size_t first = task / n_parts * block, n = std::min(block, queries.n_rows - first);
+    const std::size_t begin = std::min(set.size(), task % n_parts * part), end = std::min(set.size(), begin + part);
+    const MatrixView own{queries.row(first), n, queries.dim};
+    Screen<Sink> screen(corpus, set, own, sink, 1024 + 4 * k, cancel);
+    screen.run(begin, end, strategy);
+    for (std::size_t q = 0; q < n; ++q) {
+      if (n_parts == 1)
+        emit(first + q, screen.take_sorted(q));
+      else
+        found[task].push_back(screen.take_sorted(q));
+    }
+    std::lock_guard lock(mutex);
+    stats.n_scored += screen.n_scored();
+    stats.n_rescored += screen.n_rescored();
+  });
+  if (n_parts > 1) {
+    for (std::size_t q = 0; q < queries.n_rows; ++q) {
+      std::vector<Hit> hits;
+      for (std::size_t p = 0; p < n_parts; ++p) {
+        const std::vector<Hit>& some = found[q / block * n_parts + p][q % block];
+        hits.insert(hits.end(), some.begin(), some.end());
+      }
+      std::sort(hits.begin(), hits.end());
+      emit(q, std::move(hits));
+    }
+  }
+  stats.strategy = name_of(strategy);
+  stats.selectivity = given.rows.n_rows ? static_cast<double>(set.size()) / static_cast<double>(given.rows.n_rows) : 1;
+  stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return stats;
+}
+
+void check(const Corpus& corpus, MatrixView queries) {
+  if (queries.dim != corpus.rows.dim)
+    invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
+  const std::vector<float> zero(queries.dim);
+  for (std::size_t q = 0; q < queries.n_rows; ++q) {
+    double unused, squared;
+    kernels::active().dot_norm[0](zero.data(), queries.row(q), queries.dim, &unused, &squared);
+    const std::string name = "queries[" + std::to_string(q) + "]";
+    if (!std::isfinite(squared)) invalid(name + " holds NaN or Inf, expected finite numbers");
+    if (squared == 0 && corpus.metric == Metric::cosine) invalid(name + " is a zero vector, which has no cosine");
+  }
+}
+
+}  // namespace
+
+SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
+                   std::int64_t* ids, float* distances) {
+  check(corpus, queries);
+  const std::size_t reachable = std::min(k, corpus.rows.n_rows);  // never more room than there are rows, whatever k says
+  if (reachable == 0) {
+    std::fill(ids, ids + queries.n_rows * k, std::int64_t{-1});
+    std::fill(distances, distances + queries.n_rows * k, std::numeric_limits<float>::infinity());
+    return {.strategy = "plain"};
+  }
+  return run(corpus, queries, reachable, Nearest(reachable), options, cancel, [&](std::size_t q, const std::vector<Hit>& hits) {
+    const std::size_t n = std::min(k, hits.size());
+    for (std::size_t i = 0; i < n; ++i) {
+      ids[q * k + i] = hits[i].id;
+      distances[q * k + i] = returned_distance(hits[i].distance);
+    }
+    std::fill(ids + q * k + n, ids + (q + 1) * k, std::int64_t{-1});
+    std::fill(distances + q * k + n, distances + (q + 1) * k, std::numeric_limits<float>::infinity());
+  });
+}
+
+RangeHits search_range(const Corpus& corpus, MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) {
+  check(corpus, queries);
+  std::vector<std::vector<Hit>> found(queries.n_rows);
+  RangeHits result;
+  result.stats = run(corpus, queries, 0, Within(radius), options, cancel,
+                     [&](std::size_t q, std::vector<Hit> hits) { found[q] = std::move(hits); });
+  result.offsets.assign(1, 0);
+  for (const std::vector<Hit>& hits : found) {
+    for (const Hit& hit : hits) {
+      result.ids.push_back(hit.id);
+      result.distances.push_back(returned_distance(hit.distance));
+    }
+    result.offsets.push_back(static_cast<std::int64_t>(result.ids.size()));
+  }
+  return result;
+}
+
+}  // namespace engine::exact

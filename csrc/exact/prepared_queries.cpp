@@ -1,0 +1,110 @@
+#include "exact/prepared_queries.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "util/rounding.hpp"
+
+namespace engine::exact {
+namespace {
+
+double norm_of(const float* x, std::size_t dim) {
+  double unused, squared;
+  kernels::active().dot_norm[0](x, x, dim, &unused, &squared);
+  return std::sqrt(squared);
+}
+
+}  // namespace
+
+float PreparedQuery::threshold(double limit) const noexcept {
+  const double distance = beyond(limit);
+  const double score = metric == Metric::cosine ? 1 - distance : metric == Metric::ip ? -distance : (squared - distance) / 2;
+  return round_down((score - shift - slack - std::abs(score) * 0x1p-40) / scale);
+}
+
+Interval PreparedQuery::distance(double score, double error, double bias) const noexcept {
+  const double s = score * scale + shift;
+  const double e = error * scale * (1 + 0x1p-40) + slack;
+  switch (metric) {
+    case Metric::cosine:
+      return {1 - s - e, 1 - s + e};
+    case Metric::ip:
+      return {-s - e, -s + e};
+    default: {
+      // `bias` is |w|^2 / 2 rounded down; this is its other side.
+      const double w = std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22;
+      return {squared + 2 * bias - 2 * (s + e), squared * (1 + 0x1p-40) + w * w - 2 * (s - e)};
+    }
+  }
+}
+
+CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, int limit) {
+  const std::size_t dim = queries.dim, half = codes.row_bytes(), padded = (half + 63) / 64 * 64;
+  const Metric metric = codes.metric();
+  scan_stride_ = 2 * padded;
+  tile_stride_ = 2 * half;
+  prepared_.resize(queries.n_rows);
+  scan_.assign(queries.n_rows * scan_stride_, 0);
+  tile_.assign(queries.n_rows * tile_stride_, 0);
+  std::vector<double> v(dim);
+  for (std::size_t q = 0; q < queries.n_rows; ++q) {
+    const float* const y = queries.row(q);
+    const double length = norm_of(y, dim);
+    PreparedQuery& query = prepared_[q];
+    query.metric = metric;
+    query.center = codes.center_norm();
+    double extreme = 0, squared = 0, shift = 0;
+    for (std::size_t j = 0; j < dim; ++j) {
+      const double center = codes.center()[j];
+      v[j] = metric == Metric::cosine ? y[j] / length : metric == Metric::l2 ? y[j] - center : y[j];
+      extreme = std::max(extreme, std::abs(v[j]));
+      squared += v[j] * v[j];
+      shift += center * v[j];
+    }
+    query.scale = std::max(extreme / limit, 1e-30);
+    std::int8_t* const tile = tile_.data() + q * tile_stride_;
+    double rest = 0, norm = 0;
+    for (std::size_t j = 0; j < dim; ++j) {
+      const double z = std::nearbyint(v[j] / query.scale);
+      const double left = v[j] / query.scale - z;
+      tile[j] = static_cast<std::int8_t>(z);
+      query.sum += static_cast<std::int32_t>(z);
+      rest += left * left;
+      norm += z * z;
+    }
+    std::int8_t* const scan = scan_.data() + q * scan_stride_;
+    std::copy_n(tile, half, scan);
+    std::copy_n(tile + half, half, scan + padded);
+
+    const double magnitude = metric == Metric::cosine ? 1 : length + (metric == Metric::l2 ? codes.center_norm() : 0);
+    query.norm = std::max(1.0, std::sqrt(norm) * (1 + 0x1p-30));
+    query.rest = (std::sqrt(rest) * (1 + 0x1p-30) + 0x1p-44 * magnitude / query.scale) / query.norm * (1 + 0x1p-30);
+    rest_ = std::max(rest_, query.rest);
+    if (metric == Metric::l2) {
+      query.squared = squared;
+      query.slack = 0x1p-40 * squared + 0x1p-44 * magnitude * std::sqrt(squared);
+    } else {
+      query.shift = shift;
+      query.slack = 0x1p-36 * codes.center_norm() * magnitude + (metric == Metric::cosine ? 0x1p-40 : 0);
+    }
+  }
+}
+
+FloatQueries::FloatQueries(MatrixView queries, Metric metric)
+    : dim_(queries.dim), prepared_(queries.n_rows), values_(queries.n_rows * queries.dim) {
+  for (std::size_t q = 0; q < queries.n_rows; ++q) {
+    const float* const y = queries.row(q);
+    const double length = norm_of(y, dim_);
+    const double divisor = std::max(length, 1e-30);
+    for (std::size_t j = 0; j < dim_; ++j) values_[q * dim_ + j] = static_cast<float>(y[j] / divisor);
+    PreparedQuery& query = prepared_[q];
+    query.metric = metric;
+    query.scale = metric == Metric::cosine ? 1 : divisor;
+    query.norm = 1 + 0x1p-20;
+    query.rest = rest();
+    if (metric == Metric::l2) query.squared = length * length;
+    query.slack = 0x1p-40 * (metric == Metric::cosine ? 1 : query.squared);
+  }
+}
+
+}  // namespace engine::exact

@@ -1,0 +1,60 @@
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/error.hpp"
+
+namespace engine {
+
+/// A set of rows, one bit each; 1 = allowed. Bits beyond `size()` are 0.
+class Bitmap {
+ public:
+  explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64) {}
+
+  static Bitmap from_mask(std::span<const bool> mask);
+  static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);
+
+  std::size_t size() const noexcept { return size_; }
+  std::size_t count() const noexcept;
+  bool test(std::size_t row) const noexcept { return words_[row / 64] >> (row % 64) & 1; }
+  void set(std::size_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
+  bool operator==(const Bitmap&) const = default;
+
+  /// Calls `visit(row)` for every member, ascending.
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for (std::size_t w = 0; w < words_.size(); ++w)
+      for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
+        visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+  }
+
+  Bitmap operator&(const Bitmap& other) const {
+    return combine(other, [](auto a, auto b) { return a & b; });
+  }
+  Bitmap operator|(const Bitmap& other) const {
+    return combine(other, [](auto a, auto b) { return a | b; });
+  }
+  Bitmap operator^(const Bitmap& other) const {
+    return combine(other, [](auto a, auto b) { return a ^ b; });
+  }
+  Bitmap operator~() const;
+
+ private:
+  template <class Op>
+  Bitmap combine(const Bitmap& other, Op op) const {
+    if (other.size_ != size_)
+      invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
+    Bitmap result(size_);
+    for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = op(words_[w], other.words_[w]);
+    return result;
+  }
+
+  std::size_t size_;
+  std::vector<std::uint64_t> words_;
+};
+
+}  // namespace engine

@@ -1,0 +1,68 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/bitmap.hpp"
+#include "engine/cancel.hpp"
+#include "engine/matrix_view.hpp"
+#include "engine/search.hpp"
+
+namespace engine {
+
+/// Vectors under ids, their codes, and certified exact search over them. Any number of threads may search at a time; a change
+/// waits for the searches under way. Every method leaves the index as it was when it throws.
+class ExactIndex {
+ public:
+  ExactIndex(std::size_t dim, Metric metric, Dtype dtype);
+  ~ExactIndex();
+  ExactIndex(ExactIndex&&) noexcept;
+
+  std::size_t dim() const noexcept;
+  Metric metric() const noexcept;
+  Dtype dtype() const noexcept;
+  std::size_t size() const;
+  /// All memory held, and the part of it that is not vectors.
+  std::size_t nbytes() const;
+  std::size_t overhead_nbytes() const;
+  std::vector<std::int64_t> ids() const;
+
+  /// `ids` empty: they go on from the largest ever used. Returns the ids.
+  std::vector<std::int64_t> add(MatrixView vectors, std::span<const std::int64_t> ids, std::size_t n_threads, Cancel& cancel);
+  /// The last rows take the places of those removed. An unknown or repeated id is an error.
+  void remove(std::span<const std::int64_t> ids);
+  /// Rows of `ids`, as floats, to `vectors`.
+  void get(std::span<const std::int64_t> ids, float* vectors) const;
+  /// The set of rows with these ids.
+  Bitmap rows_of(std::span<const std::int64_t> ids) const;
+
+  SearchStats search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,
+                     float* distances) const;
+  RangeHits range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const;
+
+  /// One array of what is stored: borrowed, and kept as it is for as long as `owner` lives.
+  struct Part {
+    const char* name;
+    char kind;  // 'u' unsigned, 'i' signed, 'f' float
+    std::size_t item_size;
+    const void* data;
+    std::size_t n_items;
+    std::shared_ptr<const void> owner;
+  };
+  std::vector<Part> parts() const;
+  std::int64_t next_id() const;
+  /// An index over stored parts, which are checked for their sizes and borrowed until the first change.
+  static ExactIndex from_parts(std::size_t dim, Metric metric, Dtype dtype, std::int64_t next_id, const std::vector<Part>& parts);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The `k` nearest rows of `vectors` without an index: ids are row numbers.
+SearchStats topk(MatrixView queries, RowsView vectors, Metric metric, std::size_t k, const SearchOptions& options, Cancel& cancel,
+                 std::int64_t* ids, float* distances);
+
+}  // namespace engine

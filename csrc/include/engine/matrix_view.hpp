@@ -1,0 +1,29 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/metric.hpp"
+
+namespace engine {
+
+/// A borrowed row-major float32 matrix.
+struct MatrixView {
+  const float* data = nullptr;
+  std::size_t n_rows = 0;
+  std::size_t dim = 0;
+
+  const float* row(std::size_t i) const noexcept { return data + i * dim; }
+};
+
+/// Borrowed vectors as they are kept: rows of one dtype.
+struct RowsView {
+  const std::byte* data = nullptr;
+  std::size_t n_rows = 0;
+  std::size_t dim = 0;
+  Dtype dtype = Dtype::f32;
+
+  std::size_t row_bytes() const noexcept { return dim * size_of(dtype); }
+  const std::byte* row(std::size_t i) const noexcept { return data + i * row_bytes(); }
+};
+
+}  // namespace engine

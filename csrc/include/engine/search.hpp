@@ -1,0 +1,40 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/bitmap.hpp"
+
+namespace engine {
+
+/// How rows are ruled out; `automatic` chooses by cost. All give the same answer.
+///   plain  every row in float64
+///   floats tiles of float32 rows with a rounding bound
+///   scan   4-bit codes, then 8-bit codes, one query at a time
+///   tiles  8-bit codes in tiles, for batches
+enum class Strategy { automatic, plain, floats, scan, tiles };
+
+struct SearchOptions {
+  const Bitmap* filter = nullptr;  // rows allowed; null: all
+  std::size_t n_threads = 1;
+  Strategy strategy = Strategy::automatic;
+};
+
+struct SearchStats {
+  std::string strategy;
+  std::uint64_t n_scored = 0;
+  std::uint64_t n_rescored = 0;
+  double selectivity = 1;
+  double seconds = 0;
+};
+
+/// Hits of query i are those from offsets[i] to offsets[i + 1].
+struct RangeHits {
+  std::vector<std::int64_t> offsets;
+  std::vector<std::int64_t> ids;
+  std::vector<float> distances;
+  SearchStats stats;
+};
+
+}  // namespace engine

@@ -1,0 +1,130 @@
+// AVX2 with FMA and F16C.
+#include <cstring>
+
+#include <immintrin.h>
+
+#include "kernels/table.hpp"
+
+namespace engine::kernels::avx2 {
+namespace {
+
+constexpr const char* kName = "avx2";
+constexpr int kQueryLimit = 63;  // 2 * 255 * 63 fits int16, which is what vpmaddubsw sums in
+
+#include "kernels/scalar.inc"
+
+struct Floats {
+  __m256 low, high;
+};
+struct Doubles {
+  __m256d v[4];
+};
+
+inline Floats load16(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
+inline Floats load16(const Half* from) {
+  const auto* const halves = reinterpret_cast<const __m128i*>(from);
+  return {_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
+}
+inline __m256 widen_brain(const __m128i* from) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(from)), 16));
+}
+inline Floats load16(const Brain* from) {
+  const auto* const brains = reinterpret_cast<const __m128i*>(from);
+  return {widen_brain(brains), widen_brain(brains + 1)};
+}
+inline Doubles zero_doubles() {
+  const __m256d zero = _mm256_setzero_pd();
+  return {{zero, zero, zero, zero}};
+}
+inline Doubles widen(const Floats& f) {
+  return {{_mm256_cvtps_pd(_mm256_castps256_ps128(f.low)), _mm256_cvtps_pd(_mm256_extractf128_ps(f.low, 1)),
+           _mm256_cvtps_pd(_mm256_castps256_ps128(f.high)), _mm256_cvtps_pd(_mm256_extractf128_ps(f.high, 1))}};
+}
+inline Doubles add_product(Doubles total, const Doubles& a, const Doubles& b) {
+  for (int i = 0; i < 4; ++i) total.v[i] = _mm256_fmadd_pd(a.v[i], b.v[i], total.v[i]);
+  return total;
+}
+inline Doubles add_squared_difference(Doubles total, const Doubles& a, const Doubles& b) {
+  for (int i = 0; i < 4; ++i) {
+    const __m256d difference = _mm256_sub_pd(a.v[i], b.v[i]);
+    total.v[i] = _mm256_add_pd(total.v[i], _mm256_mul_pd(difference, difference));
+  }
+  return total;
+}
+inline double sum(const Doubles& d) {
+  const __m256d four = _mm256_add_pd(_mm256_add_pd(d.v[0], d.v[2]), _mm256_add_pd(d.v[1], d.v[3]));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+constexpr std::size_t kLanes = 8, kTileVectors = 2, kTileQueries = 4;
+using Words = __m256i;
+using Lanes = __m256;
+
+inline Words zero_words() { return _mm256_setzero_si256(); }
+inline Words load_words(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+inline void store_words(void* to, Words w) { _mm256_storeu_si256(static_cast<__m256i*>(to), w); }
+inline Words broadcast_word(std::int32_t value) { return _mm256_set1_epi32(value); }
+inline Words broadcast_4_bytes(const void* from) {
+  std::int32_t value;
+  std::memcpy(&value, from, 4);
+  return _mm256_set1_epi32(value);
+}
+inline Words add(Words a, Words b) { return _mm256_add_epi32(a, b); }
+inline Words multiply_bytes(Words total, Words codes, Words query) {
+  return add(total, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, query), _mm256_set1_epi16(1)));
+}
+inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Words& low, Words& high) {
+  const Words mask = _mm256_set1_epi8(0x0f);
+  low = multiply_bytes(low, _mm256_and_si256(codes, mask), query_low);
+  high = multiply_bytes(high, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), query_high);
+}
+inline Words transpose_sum(const Words (&rows)[kLanes]) {
+  Words pairs[4], fours[2];
+  for (int i = 0; i < 4; ++i)
+    pairs[i] = add(_mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]), _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]));
+  for (int i = 0; i < 2; ++i)
+    fours[i] =
+        add(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]), _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+  return add(_mm256_permute2x128_si256(fours[0], fours[1], 0x20), _mm256_permute2x128_si256(fours[0], fours[1], 0x31));
+}
+
+inline Lanes zero_lanes() { return _mm256_setzero_ps(); }
+inline Lanes lanes_of_ints(Words w) { return _mm256_cvtepi32_ps(w); }
+inline Lanes load_lanes(const float* from) { return _mm256_loadu_ps(from); }
+inline Lanes broadcast_lane(float value) { return _mm256_set1_ps(value); }
+inline Lanes fma(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a, b, c); }
+inline Lanes fnma(Lanes a, Lanes b, Lanes c) { return _mm256_fnmadd_ps(a, b, c); }
+inline std::uint32_t not_below(Lanes a, Lanes b) {
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)));
+}
+
+struct Int8Step {
+  static Words multiply(Words total, Words rows, Words query) { return multiply_bytes(total, rows, query); }
+  static Lanes to_lanes(Words w) { return lanes_of_ints(w); }
+};
+struct FloatStep {
+  static Words multiply(Words total, Words rows, Words query) {
+    return _mm256_castps_si256(
+        _mm256_fmadd_ps(_mm256_castsi256_ps(rows), _mm256_castsi256_ps(query), _mm256_castsi256_ps(total)));
+  }
+  static Lanes to_lanes(Words w) { return _mm256_castsi256_ps(w); }
+};
+
+std::int64_t int8_peak(std::size_t iterations) {
+  Words sums[8];
+  for (auto& sum : sums) sum = zero_words();
+  Words rows = _mm256_set1_epi8(3), query = _mm256_set1_epi8(5);
+  for (std::size_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 8
+    for (auto& sum : sums) sum = multiply_bytes(sum, rows, query);
+    asm volatile("" : "+x"(rows), "+x"(query));  // keeps the loop from being folded
+  }
+  volatile std::int32_t keep = 0;
+  for (auto& sum : sums) keep = keep ^ _mm_cvtsi128_si32(_mm256_castsi256_si128(sum));
+  return static_cast<std::int64_t>(iterations) * 8 * kLanes * 4 * 2;
+}
+
+#include "kernels/table.inc"
+
+}  // namespace engine::kernels::avx2

@@ -1,0 +1,86 @@
+#pragma once
+// What every instruction set provides. Kernels are pure: pointers and lengths, no allocation, no exceptions; memory need not be
+// aligned. A *tile* is up to kTileRows rows. Only this header and plain C headers are included by the kernel files, so that no
+// inline function compiled for a newer CPU can be picked by the linker for an older one.
+#include <cstddef>
+#include <cstdint>
+
+namespace engine::kernels {
+
+inline constexpr std::size_t kTileRows = 64;
+/// Bytes that kernels may read past the end of codes (never of vectors).
+inline constexpr std::size_t kReadAhead = 64;
+
+/// Per-row terms of the screening bound (docs/certified_exact.md); `bias` is null where the metric has none.
+struct RowBounds {
+  const float* scale;
+  const float* error;
+  const float* bias;
+};
+
+/// Per-query terms: a row survives unless  (dot + start) * scale + norm * error - inverse * bias < threshold.
+struct QueryBounds {
+  std::int32_t start;
+  float norm;
+  float inverse;
+  float threshold;
+};
+
+/// One row's codes and what bounds its error; written by `encode`.
+struct EncodedRow {
+  float scale4, scale8;    // least-squares scales of the 4-bit and the 8-bit code
+  double error4, error8;   // norms of what the codes leave out
+  double norm;             // of the row after centering
+};
+
+struct Table {
+  const char* name;
+  /// Largest |q| that `screen_tile_i8` takes: 63 where pairs u8 * s8 are summed in int16, else 127.
+  int query_limit;
+
+  /// `sum a_i b_i` and `sum b_i^2` in float64: products of floats are exact there; 16 running sums (index modulo 16), added in a
+  /// fixed tree, so that every instruction set gives the same bits. Error <= (n / 16 + 5) 2^-53 sum |a_i b_i|. One per Dtype.
+  void (*dot_norm[3])(const float* a, const void* b, std::size_t n, double* dot, double* norm);
+  /// `sum (a_i - b_i)^2` in float64, same order; differences and squares rounded once each, never fused. One per Dtype.
+  double (*squared_l2[3])(const float* a, const void* b, std::size_t n);
+
+  /// dots[r] = sum_j nibble(rows[r], j) * query[j] over one nibble plane of `row_bytes` (a multiple of 16) a row, exact in int32.
+  /// Byte j of a row holds dims j (low) and row_bytes + j (high); `query` holds the low dims, zero-padded to a multiple of 64,
+  /// then the high dims likewise. Reads up to kReadAhead bytes past a row.
+  void (*dot_nibbles)(const std::uint8_t* plane, std::size_t row_bytes, const std::uint32_t* rows, std::size_t n_rows,
+                      const std::int8_t* query, std::int32_t* dots);
+  /// Bit r says that row r of up to 64 survives; NaN survives.
+  std::uint64_t (*screen)(const std::int32_t* dots, std::size_t n_rows, const RowBounds& rows, const QueryBounds& query);
+
+  /// Gathers up to 64 rows of both planes as bytes 16 * high + low, four dims at a time: tile[(g * 64 + r) * 4 + i] = dim 4 g + i
+  /// of row r, 2 * row_bytes dims in all; missing rows are zero.
+  void (*pack_codes)(const std::uint8_t* high, const std::uint8_t* low, std::size_t row_bytes, const std::uint32_t* rows,
+                     std::size_t n_rows, std::uint8_t* tile);
+  /// The same for vectors, one dim at a time: tile[g * 64 + r] = dim g of row r, as float. One per Dtype.
+  void (*pack_rows[3])(const void* vectors, std::size_t dim, const std::uint32_t* rows, std::size_t n_rows, float* tile);
+
+  /// Dot products of a packed tile (64 rows, `n_groups` groups of 4 bytes) with `n_queries` queries (`stride` bytes apart), fused
+  /// with the bound: masks[q] has a bit for each row that survives. int8: unsigned rows, signed queries within query_limit,
+  /// int32 sums, exact. float32: one running sum a row, error <= n 2^-24 sum |x_i y_i| to first order.
+  void (*screen_tile_i8)(const void* tile, std::size_t n_groups, const void* queries, std::size_t stride,
+                         const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks);
+  void (*screen_tile_f32)(const void* tile, std::size_t n_groups, const void* queries, std::size_t stride,
+                          const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks);
+
+  /// Codes `x * factor - center` (float64): u = 136 + round(x / c) in 0..255, split in two nibble planes of `row_bytes`.
+  void (*encode)(const float* x, double factor, const float* center, std::size_t dim, std::size_t row_bytes, std::uint8_t* high,
+                 std::uint8_t* low, double* work, EncodedRow* row);
+
+  /// `n` values to and from a Dtype; rounding is to nearest even.
+  void (*load[3])(const void* from, std::size_t n, float* to);
+  void (*store[3])(const float* from, std::size_t n, void* to);
+
+  /// `iterations` rounds of the widest 8-bit multiply-add on registers only; returns the multiplications and additions done.
+  /// What the tile kernel is measured against.
+  std::int64_t (*int8_peak)(std::size_t iterations);
+};
+
+/// The table in use: the best the machine has, or the one ENGINE_ISA names.
+const Table& active();
+
+}  // namespace engine::kernels

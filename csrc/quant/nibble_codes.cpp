@@ -1,0 +1,218 @@
+#include "quant/nibble_codes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "util/rounding.hpp"
+#include "util/thread_pool.hpp"
+
+namespace engine::quant {
+namespace {
+
+constexpr double kTiny = 1e-30;  // keeps every bound far above what float32 loses when it underflows
+
+/// One row as floats, with the factor that makes it what is coded and the norm it then has.
+class RowReader {
+ public:
+  RowReader(RowsView rows, Metric metric, const char* what)
+      : rows_(rows), metric_(metric), what_(what), values_(rows.dim), kernels_(kernels::active()) {}
+
+  const float* read(std::size_t row) {
+    const int dtype = static_cast<int>(rows_.dtype);
+    kernels_.load[dtype](rows_.row(row), rows_.dim, values_.data());
+    double unused, squared;
+    kernels_.dot_norm[0](values_.data(), values_.data(), rows_.dim, &unused, &squared);
+    if (!std::isfinite(squared)) invalid(name(row) + " holds NaN or Inf, expected finite numbers");
+    if (metric_ == Metric::cosine && squared == 0) invalid(name(row) + " is a zero vector, which has no cosine");
+    norm_ = std::sqrt(squared);
+    return values_.data();
+  }
+  double factor() const noexcept { return metric_ == Metric::cosine ? 1 / norm_ : 1; }
+  double coded_norm() const noexcept { return metric_ == Metric::cosine ? 1 : norm_; }
+
+ private:
+  std::string name(std::size_t row) const { return std::string(what_) + "[" + std::to_string(row) + "]"; }
+
+  RowsView rows_;
+  Metric metric_;
+  const char* what_;
+  std::vector<float> values_;
+  double norm_ = 0;
+  const kernels::Table& kernels_;
+};
+
+/// The mean of a sample, unless subtracting it would not shorten the rows: outliers can pull a mean away from everything.
+std::vector<float> choose_center(RowsView rows, Metric metric, const char* what) {
+  constexpr std::size_t kSample = 4096, kEnough = 64;
+  std::vector<float> center(rows.dim);
+  if (rows.n_rows < kEnough) return center;
+  const std::size_t step = (rows.n_rows + kSample - 1) / kSample;
+  const double n = static_cast<double>((rows.n_rows + step - 1) / step);
+  RowReader reader(rows, metric, what);
+  std::vector<double> mean(rows.dim);
+  for (std::size_t r = 0; r < rows.n_rows; r += step) {
+    const float* const x = reader.read(r);
+    for (std::size_t j = 0; j < rows.dim; ++j) mean[j] += x[j] * reader.factor() / n;
+  }
+  double before = 0, after = 0;
+  for (std::size_t r = 0; r < rows.n_rows; r += step) {
+    const float* const x = reader.read(r);
+    double squared = 0;
+    for (std::size_t j = 0; j < rows.dim; ++j) {
+      const double w = x[j] * reader.factor() - mean[j];
+      squared += w * w;
+    }
+    before += reader.coded_norm();
+    after += std::sqrt(squared);
+  }
+  if (!(after < 0.98 * before)) return center;
+  for (std::size_t j = 0; j < rows.dim; ++j) center[j] = static_cast<float>(mean[j]);
+  return center;
+}
+
+}  // namespace
+
+NibbleCodes::NibbleCodes(std::size_t dim, Metric metric)
+    : dim_(dim), row_bytes_((dim + 31) / 32 * 16), metric_(metric), center_(dim) {}
+
+NibbleCodes NibbleCodes::of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what) {
+  NibbleCodes codes(rows.dim, metric);
+  codes.set_center(choose_center(rows, metric, what));
+  codes.extend(rows, n_threads, cancel, what);
+  return codes;
+}
+
+void NibbleCodes::set_center(std::vector<float> center) {
+  center_ = std::move(center);
+  double squared = 0;
+  for (const float value : center_) squared += double{value} * value;
+  center_norm_ = std::sqrt(squared) * (1 + 0x1p-30);
+}
+
+void NibbleCodes::reserve(std::size_t n_rows) {
+  high_.reserve(n_rows * row_bytes_ + kernels::kReadAhead);
+  low_.reserve(n_rows * row_bytes_ + kernels::kReadAhead);
+  scale4_.reserve(n_rows);
+  scale8_.reserve(n_rows);
+  bound4_.reserve(n_rows);
+  bound8_.reserve(n_rows);
+  if (metric_ == Metric::l2) bias_.reserve(n_rows);
+}
+
+void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what) {
+  const std::size_t first = n_rows_, n = rows.n_rows;
+  if (n == first) return;
+  reserve(n);
+  std::uint8_t* const high = high_.writable();
+  std::uint8_t* const low = low_.writable();
+  float* const scale4 = scale4_.writable();
+  float* const scale8 = scale8_.writable();
+  std::uint32_t* const bound4 = bound4_.writable();
+  std::uint32_t* const bound8 = bound8_.writable();
+  float* const bias = metric_ == Metric::l2 ? bias_.writable() : nullptr;
+  const kernels::Table& kernels = kernels::active();
+
+  constexpr std::size_t kChunk = 512;
+  parallel_for((n - first + kChunk - 1) / kChunk, n_threads, [&](std::size_t chunk) {
+    cancel.check();
+    RowReader reader(rows, metric_, what);
+    std::vector<double> work(2 * dim_);
+    const std::size_t begin = first + chunk * kChunk;
+    for (std::size_t r = begin; r < std::min(begin + kChunk, n); ++r) {
+      const float* const x = reader.read(r);
+      kernels::EncodedRow row;
+      kernels.encode(x, reader.factor(), center_.data(), dim_, row_bytes_, high + r * row_bytes_, low + r * row_bytes_,
+                     work.data(), &row);
+      // Every float64 rounding of w, of the sums and of the exact distance later is within these two terms.
+      const double magnitude = reader.coded_norm() + center_norm_;
+      const double norm = std::sqrt(row.norm) * (1 + 0x1p-20) + 0x1p-36 * magnitude + kTiny;
+      const auto bound = [&](double squared) {
+        return pack_bounds(std::sqrt(squared) * (1 + 0x1p-20) + 0x1p-36 * magnitude + kTiny, norm);
+      };
+      scale4[r] = row.scale4;
+      scale8[r] = row.scale8;
+      bound4[r] = bound(row.error4);
+      bound8[r] = bound(row.error8);
+      if (bias) {
+        const double least = std::max(0.0, std::sqrt(row.norm) - 0x1p-46 * magnitude);
+        bias[r] = round_down(least * least / 2 * (1 - 0x1p-20));
+      }
+    }
+  });
+
+  for (Buffer<std::uint8_t>* plane : {&high_, &low_}) {
+    plane->truncate(0);
+    std::fill_n(plane->grow_within(n * row_bytes_ + kernels::kReadAhead) + n * row_bytes_, kernels::kReadAhead, std::uint8_t{0});
+  }
+  for (Buffer<float>* values : {&scale4_, &scale8_}) values->grow_within(n);
+  for (Buffer<std::uint32_t>* values : {&bound4_, &bound8_}) values->grow_within(n);
+  if (bias) bias_.grow_within(n);
+  n_rows_ = n;
+}
+
+void NibbleCodes::make_writable() {
+  high_.writable();
+  low_.writable();
+  scale4_.writable();
+  scale8_.writable();
+  bound4_.writable();
+  bound8_.writable();
+  bias_.writable();
+}
+
+void NibbleCodes::remove(std::size_t row) {
+  const std::size_t last = n_rows_ - 1;
+  for (Buffer<std::uint8_t>* plane : {&high_, &low_}) {
+    std::uint8_t* const bytes = plane->writable();
+    std::copy_n(bytes + last * row_bytes_, row_bytes_, bytes + row * row_bytes_);
+    std::fill_n(bytes + last * row_bytes_, kernels::kReadAhead, std::uint8_t{0});
+    plane->truncate(last * row_bytes_ + kernels::kReadAhead);
+  }
+  const auto move_last = [&](auto& buffer) {
+    auto* const values = buffer.writable();
+    values[row] = values[last];
+    buffer.truncate(last);
+  };
+  move_last(scale4_);
+  move_last(scale8_);
+  move_last(bound4_);
+  move_last(bound8_);
+  if (metric_ == Metric::l2) move_last(bias_);
+  n_rows_ = last;
+}
+
+std::size_t NibbleCodes::nbytes() const noexcept {
+  return high_.nbytes() + low_.nbytes() + scale4_.nbytes() + scale8_.nbytes() + bound4_.nbytes() + bound8_.nbytes() +
+         bias_.nbytes() + center_.size() * sizeof(float);
+}
+
+NibbleCodes NibbleCodes::from_parts(std::size_t dim, Metric metric, std::size_t n_rows, Parts parts) {
+  NibbleCodes codes(dim, metric);
+  const auto expect = [](const char* name, std::size_t size, std::size_t expected) {
+    if (size != expected)
+      throw Error(ErrorCode::corrupt,
+                  std::string(name) + " has length " + std::to_string(size) + ", expected " + std::to_string(expected));
+  };
+  const std::size_t plane = n_rows * codes.row_bytes_ + kernels::kReadAhead;
+  expect("center", parts.center.size(), dim);
+  expect("high", parts.high.size(), plane);
+  expect("low", parts.low.size(), plane);
+  expect("scale4", parts.scale4.size(), n_rows);
+  expect("scale8", parts.scale8.size(), n_rows);
+  expect("bound4", parts.bound4.size(), n_rows);
+  expect("bound8", parts.bound8.size(), n_rows);
+  expect("bias", parts.bias.size(), metric == Metric::l2 ? n_rows : 0);
+  codes.set_center(std::move(parts.center));
+  codes.n_rows_ = n_rows;
+  codes.high_ = std::move(parts.high);
+  codes.low_ = std::move(parts.low);
+  codes.scale4_ = std::move(parts.scale4);
+  codes.scale8_ = std::move(parts.scale8);
+  codes.bound4_ = std::move(parts.bound4);
+  codes.bound8_ = std::move(parts.bound8);
+  codes.bias_ = std::move(parts.bias);
+  return codes;
+}
+
+}  // namespace engine::quant

@@ -1,0 +1,99 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include <sys/mman.h>
+
+namespace engine {
+
+/// A growable array of plain values, 64-byte aligned, that can also start as a view of somebody else's memory
+/// (a mapped file) and can be shared with readers: it copies itself before it would change what they see.
+template <class T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Buffer() = default;
+
+  /// Borrows `values` for as long as `owner` lives.
+  static Buffer borrow(std::span<const T> values, std::shared_ptr<const void> owner) {
+    Buffer buffer;
+    buffer.block_ = std::move(owner);
+    buffer.data_ = const_cast<T*>(values.data());
+    buffer.size_ = values.size();  // capacity stays 0: the first change copies
+    return buffer;
+  }
+
+  const T* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  const T& back() const noexcept { return data_[size_ - 1]; }
+  std::span<const T> span() const noexcept { return {data_, size_}; }
+
+  /// Keeps the present contents alive and unchanged for a reader.
+  std::shared_ptr<const void> share() const { return block_; }
+
+  /// Room for `size` values in all, at least half as much again as before when it has to move. May throw; changes nothing then.
+  void reserve(std::size_t size) {
+    if (size > capacity_) move_to(std::max(size, capacity_ + capacity_ / 2));
+  }
+
+  /// Mutable access to the contents; copies first if a reader or a file shares them.
+  T* writable() {
+    if (capacity_ == 0 ? size_ > 0 : block_.use_count() > 1) move_to(std::max(size_, capacity_));
+    return data_;
+  }
+
+  /// Grows within what was reserved; new values are not initialised. Values already shared are not touched.
+  T* grow_within(std::size_t size) noexcept {
+    T* const added = data_ + size_;
+    size_ = size;
+    return added;
+  }
+
+  void truncate(std::size_t size) noexcept { size_ = std::min(size_, size); }
+
+  /// Appends; may throw before anything changed.
+  void append(std::span<const T> values) {
+    reserve(size_ + values.size());
+    std::copy(values.begin(), values.end(), grow_within(size_ + values.size()));
+  }
+
+  std::size_t nbytes() const noexcept { return size_ * sizeof(T); }
+
+ private:
+  void move_to(std::size_t capacity) {
+    std::shared_ptr<void> block = allocate(capacity * sizeof(T));
+    T* const data = static_cast<T*>(block.get());
+    if (size_) std::memcpy(data, data_, size_ * sizeof(T));
+    block_ = std::move(block);
+    data_ = data;
+    capacity_ = capacity;
+  }
+
+  static std::shared_ptr<void> allocate(std::size_t bytes) {
+    constexpr std::size_t kHugePage = 2u << 20;
+    const bool large = bytes >= 2 * kHugePage;
+    const auto alignment = static_cast<std::align_val_t>(large ? kHugePage : 64);
+    void* const data = ::operator new(std::max<std::size_t>(bytes, 1), alignment);
+#ifdef MADV_HUGEPAGE
+    if (large) ::madvise(data, bytes, MADV_HUGEPAGE);  // fewer page-table walks in scans; a refusal costs nothing
+#endif
+    return {data, [alignment](void* p) { ::operator delete(p, alignment); }};
+  }
+
+  std::shared_ptr<const void> block_;
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,135 @@
+#include "util/thread_pool.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <pthread.h>
+
+namespace engine {
+namespace {
+
+/// One parallel_for: tasks are claimed by counting up, so whoever has time takes the next.
+class Job {
+ public:
+  Job(std::size_t n_tasks, std::size_t n_helpers, const std::function<void(std::size_t)>& task)
+      : n_tasks_(n_tasks), seats_(n_helpers), task_(task) {}
+
+  /// A worker asks to take part; at most `n_helpers` do.
+  bool join() {
+    std::lock_guard lock(mutex_);
+    if (seats_ == 0 || next_.load() >= n_tasks_) return false;
+    --seats_;
+    ++active_;
+    return true;
+  }
+  bool open() {
+    std::lock_guard lock(mutex_);
+    return seats_ > 0 && next_.load() < n_tasks_;
+  }
+  void leave() {
+    std::lock_guard lock(mutex_);
+    if (--active_ == 0) done_.notify_all();
+  }
+
+  void work() noexcept {
+    for (std::size_t i; (i = next_.fetch_add(1)) < n_tasks_;) {
+      try {
+        task_(i);
+      } catch (...) {
+        std::lock_guard lock(mutex_);
+        if (!error_) error_ = std::current_exception();
+        next_.store(n_tasks_);
+      }
+    }
+  }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    seats_ = 0;
+    done_.wait(lock, [this] { return active_ == 0; });
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  const std::size_t n_tasks_;
+  std::size_t seats_;
+  std::size_t active_ = 0;
+  const std::function<void(std::size_t)>& task_;
+  std::atomic<std::size_t> next_{0};
+  std::mutex mutex_;
+  std::condition_variable done_;
+  std::exception_ptr error_;
+};
+
+class Pool {
+ public:
+  void run(const std::shared_ptr<Job>& job, std::size_t n_helpers) {
+    {
+      std::lock_guard lock(mutex_);
+      while (n_workers_ < n_helpers) {
+        std::thread([this] { serve(); }).detach();
+        ++n_workers_;
+      }
+      jobs_.push_back(job);
+    }
+    wake_.notify_all();
+    job->work();
+    {
+      std::lock_guard lock(mutex_);
+      std::erase(jobs_, job);
+    }
+    job->wait();
+  }
+
+ private:
+  void serve() {
+    for (std::unique_lock lock(mutex_);;) {
+      wake_.wait(lock, [this] { return std::any_of(jobs_.begin(), jobs_.end(), [](auto& job) { return job->open(); }); });
+      const auto found = std::find_if(jobs_.begin(), jobs_.end(), [](auto& job) { return job->join(); });
+      if (found == jobs_.end()) continue;
+      const std::shared_ptr<Job> job = *found;
+      lock.unlock();
+      job->work();
+      job->leave();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> jobs_;
+  std::size_t n_workers_ = 0;
+};
+
+// Never destroyed: detached workers may still look at it while the process ends. A forked child has no workers, and the
+// lock may be held by a thread that is not there any more: it starts with a new pool.
+std::atomic<Pool*> g_pool{nullptr};
+
+Pool& pool() {
+  static const bool registered = [] {
+    g_pool = new Pool;
+    ::pthread_atfork(nullptr, nullptr, [] { g_pool = new Pool; });
+    return true;
+  }();
+  (void)registered;
+  return *g_pool.load();
+}
+
+}  // namespace
+
+void parallel_for(std::size_t n_tasks, std::size_t n_threads, const std::function<void(std::size_t)>& task) {
+  const std::size_t n_helpers = std::min(n_threads, n_tasks);
+  if (n_helpers <= 1) {
+    for (std::size_t i = 0; i < n_tasks; ++i) task(i);
+    return;
+  }
+  pool().run(std::make_shared<Job>(n_tasks, n_helpers - 1, task), n_helpers - 1);
+}
+
+}  // namespace engine

@@ -1,0 +1,34 @@
+"""Models that turn images and texts into vectors; the heavy frameworks are imported on first use.
+
+>>> import encoders
+>>> pixels = encoders.get("pixels", size=8)
+>>> pixels.dim
+65
+"""
+
+from __future__ import annotations
+
+from . import features, pixels, sbert
+from .base import BaseEncoder, EncoderSpec, available, get, register
+from .cache import CachedEncoder
+from .features import NoiseSpec, Preprocess, TorchFeatureExtractor, scan_layers
+from .pixels import PixelEncoder
+from .sbert import SbertEncoder
+
+__all__ = [
+    "BaseEncoder",
+    "CachedEncoder",
+    "EncoderSpec",
+    "NoiseSpec",
+    "PixelEncoder",
+    "Preprocess",
+    "SbertEncoder",
+    "TorchFeatureExtractor",
+    "available",
+    "features",
+    "get",
+    "pixels",
+    "register",
+    "sbert",
+    "scan_layers",
+]

@@ -1,0 +1,68 @@
+"""nearfield: certified exact vector search, filters, and classification as retrieval.
+
+Importing this loads numpy and the compiled core only; `engine.classify`, `engine.evaluation` and all heavy packages come on
+first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._core import Bitmap, isa
+from .exact import topk
+from .exceptions import (
+    CorruptIndexError,
+    EncoderMismatchError,
+    EngineError,
+    InvalidArgumentError,
+    LockedError,
+    NotBuiltError,
+    StorageError,
+    UnsupportedError,
+)
+from .index import Index
+from .protocols import Encoder
+from .types import RangeResult, SearchResult, SearchStats
+
+if TYPE_CHECKING:
+    from . import classify, evaluation
+    from .collection import Collection
+
+__all__ = [
+    "Bitmap",
+    "Collection",
+    "CorruptIndexError",
+    "Encoder",
+    "EncoderMismatchError",
+    "EngineError",
+    "Index",
+    "InvalidArgumentError",
+    "LockedError",
+    "NotBuiltError",
+    "RangeResult",
+    "SearchResult",
+    "SearchStats",
+    "StorageError",
+    "UnsupportedError",
+    "__version__",
+    "classify",
+    "evaluation",
+    "isa",
+    "topk",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the parts that a plain search does not need."""
+    if name in ("classify", "evaluation"):
+        return importlib.import_module(f".{name}", __name__)
+    if name == "Collection":
+        return importlib.import_module(".collection", __name__).Collection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

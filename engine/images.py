@@ -1,0 +1,284 @@
+"""A folder of images -> sorted relative paths -> decoded RGB batches. What cannot be decoded is reported, not lost.
+
+Pillow is imported on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._validate import as_count, as_path, show
+from .exceptions import InvalidArgumentError, UnsupportedError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["ImageBatch", "Skipped", "as_images", "find_images", "is_image_name", "read_image", "read_images"]
+
+RGB = NDArray[np.uint8]
+Skipped = tuple[str, str]  # (path, reason)
+
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
+            ".tiff", ".webp")  # fmt: skip
+# Decided by the content, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 2**26  # 8192 x 8192: 192 MiB decoded
+BATCH_BYTES = 2**28  # a batch of large photographs ends here
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Decoded images and what could not be decoded on the way to them.
+
+    Attributes
+    ----------
+    paths : list of str
+        Relative to the folder, with ``/`` between the parts.
+    images : list of ndarray
+        uint8 RGB, each (height, width, 3); parallel to `paths`.
+    skipped : list of (path, reason)
+        Files that gave no image.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    images: list[RGB] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Files dealt with."""
+        return len(self.paths) + len(self.skipped)
+
+
+class Unreadable(Exception):
+    """A file that gives no image; the message is the reason."""
+
+
+def is_image_name(name: str) -> bool:
+    """True if `name` ends as the name of an image file does.
+
+    Examples
+    --------
+    >>> is_image_name("Cat.JPG"), is_image_name("a cat.")
+    (True, False)
+    """
+    return name.lower().endswith(SUFFIXES)
+
+
+def find_images(folder: str | os.PathLike[str]) -> tuple[list[str], list[Skipped]]:
+    """Paths of the files below `folder` that are named as images.
+
+    Parameters
+    ----------
+    folder : path_like
+        Walked completely; links to folders are not followed.
+
+    Returns
+    -------
+    paths : list of str
+        Relative to `folder`, sorted, with ``/`` between the parts.
+    skipped : list of (path, reason)
+        Folders that could not be listed, links to folders.
+
+    Raises
+    ------
+    InvalidArgumentError
+        `folder` is not a folder or holds no file named as an image.
+    """
+    folder = as_path(folder, "folder")
+    if not os.path.isdir(folder):
+        raise InvalidArgumentError(f"folder is {show(folder)}, expected an existing folder")
+
+    def relative(path: str) -> str:
+        return os.path.relpath(path, folder).replace(os.sep, "/")
+
+    skipped: list[Skipped] = []
+
+    def unlisted(error: OSError) -> None:
+        skipped.append((relative(os.fsdecode(error.filename)), f"the folder cannot be listed: {error.strerror}"))
+
+    paths = []
+    for place, subfolders, files in os.walk(folder, onerror=unlisted):
+        paths += [relative(os.path.join(place, name)) for name in files if is_image_name(name)]
+        links = [path for name in subfolders if os.path.islink(path := os.path.join(place, name))]
+        skipped += [(relative(path), "a link to a folder, not followed") for path in links]
+    if not paths:
+        raise InvalidArgumentError(
+            f"folder is {show(folder)}, which holds no file named as an image ({', '.join(SUFFIXES)})"
+        )
+    return sorted(paths), sorted(skipped)
+
+
+def read_images(
+    folder: str | os.PathLike[str], paths: Iterable[str], *, batch_size: int = 64, workers: int = 2
+) -> Iterator[ImageBatch]:
+    """Decode the files `paths` below `folder`, in their order.
+
+    Parameters
+    ----------
+    folder : path_like
+        What `paths` are relative to.
+    paths : iterable of str
+        As `find_images` returns them.
+    batch_size : int, default 64
+        Images a batch; fewer where they are large, so that a batch stays near 256 MiB.
+    workers : int, default 2
+        Threads that decode ahead while the batch before is in use.
+
+    Yields
+    ------
+    ImageBatch
+        Together they hold every path once, either decoded or skipped.
+    """
+    folder = as_path(folder, "folder")
+    batch_size, workers = as_count(batch_size, "batch_size"), as_count(workers, "workers", most=256)
+    batch, n_bytes = ImageBatch(), 0
+    for path, image in decode_ahead(folder, paths, workers):
+        if isinstance(image, Unreadable):
+            batch.skipped.append((path, str(image)))
+            continue
+        batch.paths.append(path)
+        batch.images.append(image)
+        n_bytes += image.nbytes
+        if len(batch.images) == batch_size or n_bytes >= BATCH_BYTES:
+            yield batch
+            batch, n_bytes = ImageBatch(), 0
+    if len(batch):
+        yield batch
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> RGB:
+    """Decode one file to RGB.
+
+    Parameters
+    ----------
+    path : path_like
+        BMP, GIF (first frame), JPEG, PNG, PPM, TIFF (first page) or WebP; the content decides, not the name.
+    max_pixels : int, default 2**26
+        Larger images are refused before they are decoded.
+
+    Returns
+    -------
+    ndarray, shape (height, width, 3), uint8
+        Turned upright as EXIF says. Transparent pixels lie on white, 16-bit grey keeps its upper 8 bits.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The file gives no image; the message says why.
+    """
+    path = as_path(path)
+    try:
+        return decode(path, as_count(max_pixels, "max_pixels"))
+    except Unreadable as reason:
+        raise InvalidArgumentError(f"path is {show(path)}, expected an image file, but it {reason}") from reason
+
+
+def as_images(value: Any, name: str) -> list[RGB]:
+    """`value` as RGB images: arrays (height, width, 3) of uint8, Pillow images, or paths of image files.
+
+    One image counts as a sequence of one.
+    """
+    single = isinstance(value, (str, os.PathLike)) or is_pillow(value) or getattr(value, "ndim", 4) == 3
+    items: Sequence[Any] = [value] if single else value
+    return [as_image(item, f"{name}[{i}]") for i, item in enumerate(items)]
+
+
+def as_image(value: Any, name: str) -> RGB:
+    if isinstance(value, (str, os.PathLike)):
+        return read_image(value)
+    if is_pillow(value):
+        return to_rgb(value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
+        if value.size:
+            return np.ascontiguousarray(value)
+    given = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else show(value)
+    raise InvalidArgumentError(f"{name} is {given}, expected an RGB image: uint8 of shape (height, width, 3)")
+
+
+def is_pillow(value: Any) -> bool:
+    """True for an image of Pillow, without importing it."""
+    return any(cls.__module__ == "PIL.Image" and cls.__name__ == "Image" for cls in type(value).__mro__)
+
+
+def decode_ahead(folder: str, paths: Iterable[str], workers: int) -> Iterator[tuple[str, RGB | Unreadable]]:
+    """Each path and its image or why there is none; `workers` threads stay a few files ahead."""
+
+    def task(path: str) -> RGB | Unreadable:
+        try:
+            return decode(os.path.join(folder, path), MAX_PIXELS)
+        except Unreadable as reason:
+            return reason
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: deque[tuple[str, Future[RGB | Unreadable]]] = deque()
+    try:
+        for path in paths:
+            waiting.append((path, pool.submit(task, path)))
+            if len(waiting) > 4 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def decode(path: str, max_pixels: int) -> RGB:
+    """The image in `path`, or `Unreadable` with the reason."""
+    Image = pillow()
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
+            raise Unreadable("is not a regular file")
+        if not status.st_size:
+            raise Unreadable("is empty")
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise Unreadable(f"has {width} x {height} pixels, more than {max_pixels}")
+            return to_rgb(image)
+    except Image.UnidentifiedImageError:
+        raise Unreadable("is not an image of a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable(f"is a decompression bomb: {error}") from None
+    except (Unreadable, MemoryError):
+        raise
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # damaged files make the decoders raise whatever they stumble over
+        raise Unreadable(f"cannot be decoded: {type(error).__name__}: {error}") from None
+
+
+def to_rgb(image: Image.Image) -> RGB:
+    """Upright RGB pixels of a Pillow image, whatever its mode."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
+        grey = np.clip(np.asarray(image, np.int64), 0, 65535) >> 8
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise Unreadable("has floating-point pixels, which have no defined white")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def pillow() -> Any:
+    """The module `PIL.Image`, imported now."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UnsupportedError(f"images need Pillow ({error}): pip install Pillow") from error
+    return Image

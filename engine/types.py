@@ -1,0 +1,129 @@
+"""What searches return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Metric", "RangeResult", "SearchResult", "SearchStats", "VectorDtype"]
+
+Metric = Literal["cosine", "ip", "l2"]
+VectorDtype = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """What one search did.
+
+    Attributes
+    ----------
+    strategy : str
+        ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored) or ``"plain"`` (float32 pass,
+        then re-scored). All of them give the exact answer.
+    n_scored : int
+        Rows compared through codes or in float32, summed over the queries.
+    n_rescored : int
+        Rows whose distance was computed in float64, summed over the queries.
+    selectivity : float
+        Share of the rows that passed the filter; 1.0 without one.
+    seconds : float
+        Wall time inside the core.
+    """
+
+    strategy: str
+    n_scored: int
+    n_rescored: int
+    selectivity: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The nearest rows of each query; unpacks as ``ids, distances``.
+
+    Attributes
+    ----------
+    ids : ndarray, shape (n_queries, k), int64
+        Nearest first; equal distances are ordered by id. -1 where fewer than `k` rows pass.
+    distances : ndarray, shape (n_queries, k), float32
+        Smaller is closer; +inf where `ids` is -1.
+    metric : {"cosine", "ip", "l2"}
+        What `distances` measures.
+    stats : SearchStats
+        What the search did.
+    attributes : mapping of str to ndarray
+        Columns of the found rows, each of shape (n_queries, k), where a collection was asked for them.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> ids, distances = engine.topk(np.eye(2, 4), np.eye(4), k=1)
+    >>> ids.ravel().tolist()
+    [0, 1]
+    """
+
+    ids: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    metric: Metric
+    stats: SearchStats
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter((self.ids, self.distances))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def similarities(self) -> NDArray[np.float32]:
+        """Larger is closer: the cosine, the inner product, or minus the squared distance; -inf where `ids` is -1."""
+        return similarities(self.distances, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """Every row within a radius of each query, as one flat list with offsets.
+
+    Attributes
+    ----------
+    offsets : ndarray, shape (n_queries + 1,), int64
+        The hits of query ``i`` are ``ids[offsets[i]:offsets[i + 1]]``; ``result[i]`` cuts them out.
+    ids : ndarray, shape (n_hits,), int64
+        Nearest first within a query; equal distances are ordered by id.
+    distances : ndarray, shape (n_hits,), float32
+        Smaller is closer, none above the radius.
+    metric : {"cosine", "ip", "l2"}
+        What `distances` measures.
+    stats : SearchStats
+        What the search did.
+    """
+
+    offsets: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    metric: Metric
+    stats: SearchStats
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if not -len(self) <= query < len(self):
+            raise IndexError(f"query {query} of a range result of {len(self)} queries")
+        query %= len(self)
+        span = slice(self.offsets[query], self.offsets[query + 1])
+        return self.ids[span], self.distances[span]
+
+    @property
+    def similarities(self) -> NDArray[np.float32]:
+        """Larger is closer; parallel to `ids`."""
+        return similarities(self.distances, self.metric)
+
+
+def similarities(distances: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """The other view of `distances`: larger is closer."""
+    return (np.float32(1) - distances) if metric == "cosine" else -distances

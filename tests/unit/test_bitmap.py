@@ -1,0 +1,107 @@
+"""engine.Bitmap against numpy bool arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+
+import engine
+
+masks = npst.arrays(np.bool_, st.integers(0, 200))
+pairs = st.integers(0, 200).flatmap(lambda n: st.tuples(*[npst.arrays(np.bool_, n)] * 2))
+
+
+@given(mask=masks)
+def test_a_bitmap_is_its_mask(mask: NDArray[np.bool_]) -> None:
+    bitmap = engine.Bitmap(mask)
+    assert len(bitmap) == len(mask)
+    assert bitmap.count() == mask.sum()
+    assert bitmap.to_mask().dtype == np.bool_
+    np.testing.assert_array_equal(bitmap.to_mask(), mask)
+    np.testing.assert_array_equal(bitmap.rows(), np.flatnonzero(mask))
+
+
+@given(mask=masks)
+def test_from_rows(mask: NDArray[np.bool_]) -> None:
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(mask))
+    np.testing.assert_array_equal(engine.Bitmap.from_rows(len(mask), rows).to_mask(), mask)
+    np.testing.assert_array_equal(engine.Bitmap.from_rows(len(mask), np.repeat(rows, 2)).to_mask(), mask)
+
+
+@given(pair=pairs)
+def test_algebra(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
+    left, right = pair
+    a, b = engine.Bitmap(left), engine.Bitmap(right)
+    for got, expected in [(a & b, left & right), (a | b, left | right), (a ^ b, left ^ right), (~a, ~left)]:
+        np.testing.assert_array_equal(got.to_mask(), expected)
+        assert got.count() == expected.sum()
+    np.testing.assert_array_equal((~~a).to_mask(), left)
+    np.testing.assert_array_equal((~(a & b)).to_mask(), (~a | ~b).to_mask())
+    np.testing.assert_array_equal(a.to_mask(), left)
+
+
+@pytest.mark.parametrize("step", [2, -1])
+def test_strided_masks(step: int, rng: np.random.Generator) -> None:
+    mask = (rng.random(101) < 0.5)[::step]
+    np.testing.assert_array_equal(engine.Bitmap(mask).to_mask(), mask)
+
+
+def test_the_mask_is_copied() -> None:
+    mask = np.array([True, False])
+    bitmap = engine.Bitmap(mask)
+    mask[:] = True
+    assert bitmap.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones(3, np.uint8), "mask has dtype uint8, expected bool"),
+        (np.ones((2, 2), bool), r"mask has shape \(2, 2\)"),
+        (np.array(True), r"mask has shape \(\)"),
+        ([1, 0, 1], "mask has dtype int64, expected bool"),
+        (np.array(["a"]), "mask has dtype <U1, expected bool"),
+    ],
+)
+def test_wrong_masks(mask: Any, message: str) -> None:
+    with pytest.raises(engine.InvalidArgumentError, match=message):
+        engine.Bitmap(mask)
+
+
+@pytest.mark.parametrize(
+    ("n", "rows", "message"),
+    [
+        (3, [3], r"rows.*3"),
+        (3, [0, -1], r"rows.*-1"),
+        (3, [0.5], r"rows has dtype float64, expected integers"),
+        (3, [[1, 2]], r"rows has shape \(1, 2\)"),
+        (-1, [], r"n is -1"),
+        (2.5, [], r"n is 2.5"),
+    ],
+)
+def test_wrong_rows(n: Any, rows: Any, message: str) -> None:
+    with pytest.raises(engine.InvalidArgumentError, match=message):
+        engine.Bitmap.from_rows(n, rows)
+
+
+@pytest.mark.parametrize("operator", ["and", "or", "xor"])
+def test_lengths_must_agree(operator: str) -> None:
+    with pytest.raises(engine.InvalidArgumentError, match=r"3.*4|4.*3"):
+        getattr(engine.Bitmap(np.ones(3, bool)), f"__{operator}__")(engine.Bitmap(np.ones(4, bool)))
+
+
+def test_only_with_bitmaps() -> None:
+    with pytest.raises(TypeError):
+        engine.Bitmap(np.ones(3, bool)) & 1  # type: ignore[operator]
+
+
+def test_repr_says_how_many() -> None:
+    assert "3" in repr(engine.Bitmap(np.array([True, False, True]))) and "2" in repr(
+        engine.Bitmap(np.array([True, False, True]))
+    )

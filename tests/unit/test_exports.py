@@ -1,0 +1,90 @@
+"""What `import engine` gives: sorted public names, true docstrings, nothing heavy, quickly."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+import types
+
+import pytest
+
+import engine
+from engine import exceptions
+
+HEAVY = (
+    "torch", "torchvision", "open_clip", "sentence_transformers", "timm", "transformers", "numba", "faiss", "hnswlib",
+    "usearch", "scipy", "sklearn", "pandas", "PIL", "matplotlib", "typer", "rich", "starlette", "ray", "pyarrow", "encoders",
+)  # fmt: skip
+CONTRACT = {
+    "Bitmap", "Collection", "CorruptIndexError", "EncoderMismatchError", "EngineError", "Index", "InvalidArgumentError",
+    "LockedError", "NotBuiltError", "RangeResult", "SearchResult", "SearchStats", "StorageError", "UnsupportedError", "topk",
+}  # fmt: skip
+MODULES = ["_validate", "bitmap", "exact", "exceptions", "index", "protocols", "storage", "types"]
+
+
+def test_all_is_sorted_and_complete() -> None:
+    assert list(engine.__all__) == sorted(set(engine.__all__))
+    assert set(engine.__all__) >= CONTRACT
+    for name in engine.__all__:
+        assert getattr(engine, name) is not None
+
+
+def test_dir_shows_all() -> None:
+    assert set(dir(engine)) >= set(engine.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        engine.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_every_public_thing_has_a_docstring(name: str) -> None:
+    thing = getattr(engine, name)
+    assert inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        for member, value in vars(thing).items():
+            if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, (property, classmethod))):
+                assert inspect.getdoc(getattr(thing, member)), f"{name}.{member} has no docstring"
+
+
+def test_the_error_tree() -> None:
+    for name in exceptions.__all__:
+        error = getattr(exceptions, name)
+        assert getattr(engine, name) is error and issubclass(error, engine.EngineError)
+    bases = {
+        engine.InvalidArgumentError: ValueError,
+        engine.NotBuiltError: RuntimeError,
+        engine.CorruptIndexError: ValueError,
+        engine.StorageError: OSError,
+        engine.LockedError: engine.StorageError,
+        engine.EncoderMismatchError: engine.InvalidArgumentError,
+        engine.UnsupportedError: NotImplementedError,
+    }
+    assert all(issubclass(error, base) for error, base in bases.items())
+
+
+def test_import_is_light() -> None:
+    """One fresh process: no heavy package, and under 0.3 s more than numpy needs on its own."""
+    code = (
+        "import time, sys, numpy; start = time.perf_counter(); import engine; engine.Index, engine.topk; "
+        "print(time.perf_counter() - start); print(*sys.modules)"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    seconds, modules = zip(*(ran.stdout.splitlines() for ran in runs), strict=True)
+    assert not {name.partition(".")[0] for name in modules[0].split()} & set(HEAVY)
+    assert min(map(float, seconds)) < 0.3
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name: str) -> None:
+    module = engine if name == "engine" else importlib.import_module(f"engine.{name}")
+    assert isinstance(module, types.ModuleType)
+    assert doctest.testmod(module).failed == 0
+
+
+def test_there_is_a_version() -> None:
+    assert engine.__version__.count(".") >= 2

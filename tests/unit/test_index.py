@@ -1,0 +1,252 @@
+"""engine.Index: its methods one by one. That its answers are exact is the matter of tests/property."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import check_range, check_search, rounded_to
+
+import engine
+from engine.storage import read_container, write_container
+
+DIM = 24
+VECTORS = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
+QUERIES = np.random.default_rng(1).standard_normal((5, DIM)).astype(np.float32)
+
+
+@pytest.fixture
+def index() -> engine.Index:
+    """300 rows with even ids."""
+    index = engine.Index(DIM, metric="l2")
+    index.add(VECTORS, ids=np.arange(0, 600, 2))
+    return index
+
+
+def test_a_new_index() -> None:
+    index = engine.Index(DIM)
+    assert (len(index), index.dim, index.metric, index.kind, index.dtype) == (0, DIM, "cosine", "exact", "float32")
+    assert index.metadata == {}
+    assert index.ids.shape == (0,) and index.ids.dtype == np.int64
+    assert "24" in repr(index) and "cosine" in repr(index)
+
+
+# ---- add, remove, get
+
+
+def test_ids_continue(index: engine.Index) -> None:
+    assert index.add(VECTORS[:2]).tolist() == [599, 600]
+    assert index.add(VECTORS[:1], ids=[5]).tolist() == [5]
+    assert index.add(VECTORS[0]).tolist() == [601]
+    assert index.ids.tolist() == [*range(0, 600, 2), 599, 600, 5, 601]
+
+
+def test_an_id_is_not_given_twice(index: engine.Index) -> None:
+    """Even when its row is gone: whoever kept the id would silently find another vector."""
+    index.remove([598])
+    assert index.add(VECTORS[0]).tolist() == [599]
+    assert index.add(VECTORS[0], ids=[598]).tolist() == [598]
+
+
+def test_remove(index: engine.Index) -> None:
+    gone = np.arange(0, 600, 6)
+    assert index.remove(gone) == 100
+    assert index.remove(gone) == 0
+    assert len(index) == 200 and not np.isin(index.ids, gone).any()
+    rows = index.ids // 2
+    np.testing.assert_array_equal(index.get(index.ids), VECTORS[rows])
+    check_search(index.search(QUERIES, 10), QUERIES, VECTORS[rows], 10, "l2", ids=index.ids)
+    assert index.remove(index.ids) == 200
+    assert len(index) == 0
+    with pytest.raises(engine.NotBuiltError):
+        index.search(QUERIES, 1)
+    index.add(VECTORS)
+    assert index.search(VECTORS[:3], 1).distances.tolist() == [[0], [0], [0]]
+
+
+def test_remove_counts_an_id_once(index: engine.Index) -> None:
+    assert index.remove([0, 0, 2]) == 2
+
+
+def test_get(index: engine.Index) -> None:
+    np.testing.assert_array_equal(index.get([4, 0, 4]), VECTORS[[2, 0, 2]])
+    assert index.get(4).shape == (1, DIM)
+    assert index.get([]).shape == (0, DIM)
+
+
+def test_many_small_adds() -> None:
+    index = engine.Index(DIM)
+    for vector in VECTORS:
+        index.add(vector)
+    np.testing.assert_array_equal(index.get(index.ids), VECTORS)
+    check_search(index.search(QUERIES, 10), QUERIES, VECTORS, 10, "cosine")
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
+def test_dtypes(dtype: str, size: int) -> None:
+    index = engine.Index(DIM, metric="l2", dtype=dtype)
+    index.add(VECTORS)
+    assert index.dtype == dtype
+    assert index.get(index.ids).dtype == np.float32
+    np.testing.assert_array_equal(index.get(index.ids), rounded_to(VECTORS, dtype))
+    check_search(index.search(QUERIES, 10), QUERIES, rounded_to(VECTORS, dtype), 10, "l2")
+    assert index.nbytes >= VECTORS.size * size
+
+
+def test_codes_are_small() -> None:
+    """The figure of the issue: codes and bookkeeping add at most 0.7 of the float16 vectors' bytes."""
+    index = engine.Index(384, dtype="float16")
+    index.add(np.random.default_rng(0).standard_normal((5000, 384), np.float32))
+    vectors = 5000 * 384 * 2
+    assert vectors < index.nbytes <= 1.7 * vectors
+
+
+# ---- filters
+
+
+def test_the_forms_of_a_filter_agree(index: engine.Index, rng: np.random.Generator) -> None:
+    mask = rng.random(300) < 0.2
+    expected = index.search(QUERIES, 10, filter=mask)
+    check_search(expected, QUERIES, VECTORS, 10, "l2", ids=index.ids, allowed=mask)
+    assert expected.stats.selectivity == pytest.approx(mask.mean())
+    allowed = index.ids[mask]
+    for other in (allowed, allowed[::-1], np.repeat(allowed, 3), allowed.tolist(), engine.Bitmap(mask)):
+        found = index.search(QUERIES, 10, filter=other)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_a_filter_of_unknown_ids_allows_nothing_more(index: engine.Index) -> None:
+    """Ids that are not there, such as removed ones, are simply not found."""
+    assert sorted(index.search(QUERIES[0], 3, filter=[2, 1, 8, 10**15]).ids[0].tolist()) == [-1, 2, 8]
+
+
+def test_a_mask_follows_the_rows_after_removing(index: engine.Index, rng: np.random.Generator) -> None:
+    index.remove(np.arange(0, 300, 4))
+    mask = rng.random(len(index)) < 0.3
+    rows = index.ids // 2
+    check_search(index.search(QUERIES, 10, filter=mask), QUERIES, VECTORS[rows], 10, "l2", ids=index.ids, allowed=mask)
+    with pytest.raises(engine.InvalidArgumentError, match="filter"):
+        index.search(QUERIES, 10, filter=np.ones(300, bool))
+
+
+# ---- range search
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_range_search(metric: str, rng: np.random.Generator) -> None:
+    index = engine.Index(DIM, metric=metric)
+    index.add(VECTORS)
+    mask = rng.random(300) < 0.5
+    for rank in (0, 20, 299):
+        radius = float(index.search(QUERIES[:1], 300).distances[0, rank])
+        check_range(index.range_search(QUERIES, radius), QUERIES, VECTORS, radius, metric)
+        found = index.range_search(QUERIES, radius, filter=mask)
+        check_range(found, QUERIES, VECTORS, radius, metric, allowed=mask)
+
+
+def test_the_radius_itself_is_inside(index: engine.Index) -> None:
+    assert index.range_search(VECTORS[:2], 0.0).ids.tolist() == [0, 2]
+    assert index.range_search(VECTORS[:2], -1e-30).ids.tolist() == []
+
+
+def test_everything_within(index: engine.Index) -> None:
+    found = index.range_search(QUERIES, 1e30)
+    assert found.offsets.tolist() == [0, 300, 600, 900, 1200, 1500]
+    np.testing.assert_array_equal(found.ids.reshape(5, 300), index.search(QUERIES, 300).ids)
+
+
+# ---- save and load
+
+
+def test_save_and_load(index: engine.Index, tmp_path: Path) -> None:
+    index.metadata["encoder"] = {"name": "ä", "sizes": [1, 2]}
+    index.save(tmp_path / "x.nrf")
+    for mmap in (True, False):
+        loaded = engine.Index.load(tmp_path / "x.nrf", mmap=mmap)
+        assert loaded.metadata == index.metadata
+        assert (len(loaded), loaded.dim, loaded.metric, loaded.kind, loaded.dtype) == (
+            300,
+            DIM,
+            "l2",
+            "exact",
+            "float32",
+        )
+        expected, found = index.search(QUERIES, 10), loaded.search(QUERIES, 10)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_an_empty_index_is_saved(tmp_path: Path) -> None:
+    engine.Index(DIM, metric="ip", dtype="bfloat16").save(tmp_path / "x")
+    loaded = engine.Index.load(tmp_path / "x")
+    assert (len(loaded), loaded.dim, loaded.metric, loaded.dtype) == (0, DIM, "ip", "bfloat16")
+    assert loaded.add(VECTORS[:2]).tolist() == [0, 1]
+
+
+def test_the_next_id_is_saved(index: engine.Index, tmp_path: Path) -> None:
+    index.remove([598])
+    index.save(tmp_path / "x")
+    assert engine.Index.load(tmp_path / "x").add(VECTORS[0]).tolist() == [599]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_loaded_index_changes_like_any_other(index: engine.Index, tmp_path: Path, mmap: bool) -> None:
+    """And the file does not change with it."""
+    path = tmp_path / "x"
+    index.save(path)
+    content = path.read_bytes()
+    loaded = engine.Index.load(path, mmap=mmap)
+    loaded.remove([0, 2])
+    loaded.add(VECTORS[:1], ids=[1])
+    assert loaded.search(VECTORS[0], 1).ids.tolist() == [[1]]
+    assert path.read_bytes() == content
+    loaded.save(path)
+    assert len(engine.Index.load(path)) == 299
+    assert loaded.search(VECTORS[0], 1).ids.tolist() == [[1]]
+
+
+def test_metadata_that_json_cannot_keep(index: engine.Index, tmp_path: Path) -> None:
+    index.metadata["bad"] = {1, 2}
+    with pytest.raises(engine.InvalidArgumentError):
+        index.save(tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_container_that_is_no_index(tmp_path: Path) -> None:
+    """Checksums are right, the content is not ours."""
+    write_container(tmp_path / "x", {"song": "la"}, {"notes": np.arange(3)})
+    with pytest.raises(engine.CorruptIndexError, match="x"):
+        engine.Index.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_container_with_a_part_missing_or_of_another_shape(index: engine.Index, tmp_path: Path, mmap: bool) -> None:
+    """Each array dropped, cut, widened; each header entry dropped or changed: refused, never read past the end."""
+    path = tmp_path / "x"
+    index.save(path)
+    header, arrays = read_container(path, mmap=False)
+    broken = [(header, {name: a for name, a in arrays.items() if name != gone}) for gone in arrays]
+    for name, array in arrays.items():
+        other = np.dtype(np.uint16 if array.dtype != np.uint16 else np.uint8)
+        for replacement in (array[:-1], np.repeat(array, 2, axis=0), array[None], array.astype(other)):
+            broken.append((header, {**arrays, name: replacement}))
+    broken += [({key: value for key, value in header.items() if key != gone}, arrays) for gone in header]
+    for key in ("dim", "metric", "dtype", "kind"):
+        broken += [({**header, key: value}, arrays) for value in (None, "x", -1, 2**40, 25)]
+    for wrong_header, wrong_arrays in broken:
+        write_container(path, wrong_header, wrong_arrays)
+        with pytest.raises(engine.CorruptIndexError, match="x"):
+            engine.Index.load(path, mmap=mmap)
+
+
+def test_ids_in_a_file_must_be_distinct(index: engine.Index, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    index.save(path)
+    header, arrays = read_container(path, mmap=False)
+    for wrong in (2, -1):
+        arrays["ids"][0] = wrong
+        write_container(path, header, arrays)
+        with pytest.raises(engine.CorruptIndexError, match="ids"):
+            engine.Index.load(path)

@@ -1,0 +1,91 @@
+"""engine.topk: the call itself. That its answers are exact is the matter of tests/property."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from reference import check_search
+
+import engine
+
+VECTORS = np.random.default_rng(0).standard_normal((500, 24)).astype(np.float32)
+QUERIES = np.random.default_rng(1).standard_normal((7, 24)).astype(np.float32)
+
+
+def test_a_result_by_hand() -> None:
+    rows = [[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="cosine").ids.tolist() == [[0, 2, 1]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="cosine").distances.tolist() == [[0, 0, 1]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="ip").ids.tolist() == [[2, 0, 1]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="ip").distances.tolist() == [[-6, -2, 0]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="l2").ids.tolist() == [[0, 2, 1]]
+    assert engine.topk([2.0, 0.0], rows, 3, metric="l2").distances.tolist() == [[1, 1, 8]]
+
+
+def test_shapes_and_dtypes() -> None:
+    found = engine.topk(QUERIES, VECTORS, 3)
+    assert found.metric == "cosine"
+    assert (found.ids.shape, found.ids.dtype) == ((7, 3), np.int64)
+    assert (found.distances.shape, found.distances.dtype) == ((7, 3), np.float32)
+    assert engine.topk(QUERIES[0], VECTORS, 3).ids.shape == (1, 3)
+    assert engine.topk(QUERIES[0], VECTORS[0], 3).ids.tolist() == [[0, -1, -1]]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
+def test_masks(share: float, rng: np.random.Generator) -> None:
+    mask = rng.random(500) < share
+    found = engine.topk(QUERIES, VECTORS, 10, mask=mask)
+    check_search(found, QUERIES, VECTORS, 10, "cosine", allowed=mask)
+    assert found.stats.selectivity == pytest.approx(mask.mean())
+
+
+def test_a_mask_keeps_row_numbers() -> None:
+    mask = np.zeros(500, bool)
+    mask[[3, 499]] = True
+    assert sorted(engine.topk(VECTORS[499], VECTORS, 2, mask=mask).ids[0].tolist()) == [3, 499]
+
+
+@pytest.mark.parametrize("n_threads", [None, 1, 2, 3, 64])
+def test_threads_do_not_change_the_answer(n_threads: int | None) -> None:
+    expected = engine.topk(QUERIES, VECTORS, 10, n_threads=1)
+    found = engine.topk(QUERIES, VECTORS, 10, n_threads=n_threads)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_equal_rows_come_by_row_number() -> None:
+    rows = np.tile(VECTORS[:1], (300, 1))
+    for metric in ("cosine", "ip", "l2"):
+        for some in (QUERIES[:1], QUERIES, np.tile(QUERIES, (20, 1))):
+            assert (engine.topk(some, rows, 10, metric=metric).ids == np.arange(10)).all()
+
+
+def test_stats() -> None:
+    stats = engine.topk(QUERIES, VECTORS, 10).stats
+    assert stats.strategy in {"certified-4bit", "certified-8bit", "plain"}
+    assert stats.selectivity == 1.0
+    assert stats.seconds > 0
+    assert stats.n_scored == 7 * 500
+    assert 7 * 10 <= stats.n_rescored <= 7 * 500
+
+
+def test_inputs_stay_as_they_are() -> None:
+    queries, vectors = QUERIES.copy(), VECTORS.copy()
+    engine.topk(queries, vectors, 10)
+    np.testing.assert_array_equal(queries, QUERIES)
+    np.testing.assert_array_equal(vectors, VECTORS)
+
+
+def test_no_matrix_of_all_pairs() -> None:
+    """20,000 queries on 20,000 rows would be 1.6 GB of scores; the search may take a fraction of that."""
+
+    code = (
+        "import resource, numpy as np, engine; a = np.random.default_rng(0).standard_normal((20000, 8), np.float32); "
+        "engine.topk(a[:5], a[:5], 1); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "engine.topk(a, a, 5, metric='l2'); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 100_000
