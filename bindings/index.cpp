@@ -9,6 +9,13 @@
 namespace engine::bindings {
 namespace {
 
+/// A getter that may have to wait for a change under way, which must not happen with the GIL held.
+template <auto kGetter>
+auto unlocked(const ExactIndex& index) {
+  const py::gil_scoped_release released;
+  return (index.*kGetter)();
+}
+
 Strategy strategy_of(const std::string& name) {
   if (name == "auto") return Strategy::automatic;
   if (name == "plain") return Strategy::plain;
@@ -41,13 +48,6 @@ py::tuple collect(const MatrixView& queries, std::size_t k, Work&& work) {
   return py::make_tuple(ids, distances, to_dict(stats));
 }
 
-/// A getter that may have to wait for a change under way, which must not happen with the GIL held.
-template <auto kGetter>
-auto unlocked(const ExactIndex& index) {
-  const py::gil_scoped_release released;
-  return (index.*kGetter)();
-}
-
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
 RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
   if (array.ndim() != 2 || static_cast<std::size_t>(array.itemsize()) != size_of(dtype) ||
@@ -59,7 +59,7 @@ RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
 
 py::dict parts_of(const ExactIndex& index) {
   py::dict result;
-  for (const ExactIndex::Part& part : index.parts()) {
+  for (const ExactIndex::Part& part : unlocked<&ExactIndex::parts>(index)) {
     auto* const owner = new std::shared_ptr<const void>(part.owner);
     const py::capsule capsule(owner, [](void* p) { delete static_cast<std::shared_ptr<const void>*>(p); });
     const py::dtype dtype(std::string(1, part.kind) + std::to_string(part.item_size));

@@ -22,14 +22,17 @@ from .exceptions import InvalidArgumentError, UnsupportedError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageBatch", "Skipped", "as_images", "find_images", "is_image_name", "read_image", "read_images"]
+__all__ = ["ImageBatch", "Skipped", "as_images", "find_images", "is_image", "read_image", "read_images"]
 
 RGB = NDArray[np.uint8]
 Skipped = tuple[str, str]  # (path, reason)
 
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
-            ".tiff", ".webp")  # fmt: skip
-# Decided by the content, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
+# The second line cannot be decoded: whoever puts such files into the folder hears of it.
+SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    ".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg", ".tga",
+)  # fmt: skip
+# The content decides, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
 FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 2**26  # 8192 x 8192: 192 MiB decoded
 BATCH_BYTES = 2**28  # a batch of large photographs ends here
@@ -105,15 +108,14 @@ def find_images(folder: str | os.PathLike[str]) -> tuple[list[str], list[Skipped
     def unlisted(error: OSError) -> None:
         skipped.append((relative(os.fsdecode(error.filename)), f"the folder cannot be listed: {error.strerror}"))
 
-    paths = []
+    paths: list[str] = []
     for place, subfolders, files in os.walk(folder, onerror=unlisted):
-        paths += [relative(os.path.join(place, name)) for name in files if is_image_name(name)]
-        links = [path for name in subfolders if os.path.islink(path := os.path.join(place, name))]
-        skipped += [(relative(path), "a link to a folder, not followed") for path in links]
+        prefix = "" if place == folder else relative(place) + "/"
+        paths += [prefix + name for name in files if is_image_name(name)]
+        links = [name for name in subfolders if os.path.islink(os.path.join(place, name))]
+        skipped += [(prefix + name, "is a link to a folder, not followed") for name in links]
     if not paths:
-        raise InvalidArgumentError(
-            f"folder is {show(folder)}, which holds no file named as an image ({', '.join(SUFFIXES)})"
-        )
+        raise InvalidArgumentError(f"folder is {show(folder)}, expected a folder with images (.png, .jpg, ...) below it")
     return sorted(paths), sorted(skipped)
 
 
@@ -187,21 +189,38 @@ def as_images(value: Any, name: str) -> list[RGB]:
 
     One image counts as a sequence of one.
     """
-    single = isinstance(value, (str, os.PathLike)) or is_pillow(value) or getattr(value, "ndim", 4) == 3
-    items: Sequence[Any] = [value] if single else value
+    items: Sequence[Any] = [value] if is_image(value) else value
+    if not isinstance(items, (Sequence, np.ndarray)):
+        raise InvalidArgumentError(f"{name} is {show(value)}, expected a sequence of images")
     return [as_image(item, f"{name}[{i}]") for i, item in enumerate(items)]
 
 
 def as_image(value: Any, name: str) -> RGB:
+    """`value` as an RGB array."""
     if isinstance(value, (str, os.PathLike)):
         return read_image(value)
     if is_pillow(value):
-        return to_rgb(value)
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
-        if value.size:
-            return np.ascontiguousarray(value)
-    given = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else show(value)
-    raise InvalidArgumentError(f"{name} is {given}, expected an RGB image: uint8 of shape (height, width, 3)")
+        try:
+            return to_rgb(value)
+        except (Unreadable, OSError, ValueError) as reason:
+            raise InvalidArgumentError(f"{name} is an image that cannot be turned into RGB: {reason}") from reason
+    if not isinstance(value, np.ndarray):
+        raise InvalidArgumentError(f"{name} is {show(value)}, expected an RGB image: uint8 of shape (height, width, 3)")
+    if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
+        given = f"{value.dtype} of shape {value.shape}"
+        raise InvalidArgumentError(f"{name} is {given}, expected an RGB image: uint8 of shape (height, width, 3)")
+    return np.ascontiguousarray(value)
+
+
+def is_image(value: Any) -> bool:
+    """True for one image: a path with an image's name, a Pillow image, an array of rank 3.
+
+    >>> is_image("cat.png"), is_image("a cat"), is_image(np.zeros((2, 2, 3), np.uint8))
+    (True, False, True)
+    """
+    if isinstance(value, str):
+        return is_image_name(value)
+    return isinstance(value, os.PathLike) or is_pillow(value) or getattr(value, "ndim", 0) == 3
 
 
 def is_pillow(value: Any) -> bool:

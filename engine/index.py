@@ -191,6 +191,8 @@ class Index:
         ------
         InvalidArgumentError
             Another dim, ``k < 1``, NaN or Inf, a zero query under cosine, a filter that does not fit.
+        NotBuiltError
+            The index holds no vectors.
 
         Notes
         -----
@@ -198,7 +200,7 @@ class Index:
         proof and the figures are in docs/certified_exact.md.
         """
         ids, distances, stats = self._core.search(
-            as_matrix(queries, "queries", dim=self.dim, empty=True, check=False),
+            as_matrix(queries, "queries", dim=self.dim, check=False),
             as_count(k, "k"),
             self._bitmap(filter),
             self._n_threads if n_threads is None else as_threads(n_threads),
@@ -228,7 +230,7 @@ class Index:
             ``result[i]`` gives the ids and distances of query ``i``, nearest first.
         """
         offsets, ids, distances, stats = self._core.range_search(
-            as_matrix(queries, "queries", dim=self.dim, empty=True, check=False),
+            as_matrix(queries, "queries", dim=self.dim, check=False),
             as_finite(radius, "radius"),
             self._bitmap(filter),
             self._n_threads if n_threads is None else as_threads(n_threads),

@@ -73,9 +73,11 @@ def check_search(
     oracle = Oracle(queries, vectors, metric, ids, allowed)
     n_found = min(k, len(oracle.rows))
     assert result.metric == metric
-    assert result.ids.dtype == np.int64 and result.distances.dtype == np.float32
+    assert result.ids.dtype == np.int64
+    assert result.distances.dtype == np.float32
     assert result.ids.shape == result.distances.shape == (len(queries), k)
-    assert (result.ids[:, n_found:] == -1).all() and np.isposinf(result.distances[:, n_found:]).all()
+    assert (result.ids[:, n_found:] == -1).all()
+    assert np.isposinf(result.distances[:, n_found:]).all()
     for query in range(len(queries)):
         rows = oracle.check_hits(query, result.ids[query, :n_found], result.distances[query, :n_found])
         best = np.sort(oracle.found[query, oracle.rows])[:n_found]
@@ -96,8 +98,10 @@ def check_range(
 ) -> None:
     """Demand that `result` holds exactly the rows within `radius`."""
     oracle = Oracle(queries, vectors, metric, ids, allowed)
-    assert result.metric == metric and len(result) == len(queries)
-    assert result.offsets[0] == 0 and result.offsets[-1] == len(result.ids) == len(result.distances)
+    assert result.metric == metric
+    assert len(result) == len(queries)
+    assert result.offsets[0] == 0
+    assert result.offsets[-1] == len(result.ids) == len(result.distances)
     for query in range(len(queries)):
         found_ids, distances = result[query]
         rows = oracle.check_hits(query, found_ids, distances)

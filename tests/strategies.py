@@ -1,7 +1,7 @@
 """Vectors that hurt: what hypothesis draws for the tests of the core.
 
-Hypothesis chooses sizes, families of rows and a seed; numpy makes the numbers, so that a case of a million numbers costs
-nothing to draw.
+Hypothesis chooses sizes, families of rows and a seed; numpy makes the numbers, so that a case of a million numbers
+costs nothing to draw.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def cases(
     """Search problems of up to `most` rows."""
     return st.builds(
         Case,
-        dim=dims or st.integers(1, 97),
+        dim=st.integers(1, 97) if dims is None else dims,
         n=st.integers(1, most),
         n_queries=st.integers(1, 6),
         families=st.lists(st.sampled_from(sorted(FAMILIES)), min_size=1, max_size=4, unique=True).map(tuple),

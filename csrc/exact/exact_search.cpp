@@ -22,37 +22,52 @@ namespace {
 
 using kernels::kTileRows;
 
-/// Rows to look at: all of them, or those a filter allows.
+/// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
+/// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
 class RowSet {
  public:
-  RowSet(std::size_t n_rows, const Bitmap* filter) : size_(n_rows) {
+  RowSet(std::size_t n_rows, const Bitmap* filter, bool for_scan) : size_(n_rows) {
     if (!filter) return;
     if (filter->size() != n_rows)
       invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_rows));
-    allowed_.emplace();
-    allowed_->reserve(filter->count());
-    filter->for_each([this](std::size_t row) { allowed_->push_back(static_cast<std::uint32_t>(row)); });
-    size_ = allowed_->size();
+    const std::size_t n_allowed = filter->count();
+    if (for_scan && n_allowed > n_rows / 3) {
+      mask_ = filter;
+      return;
+    }
+    size_ = n_allowed;
+    gathered_.emplace();
+    gathered_->reserve(size_);
+    filter->for_each([this](std::size_t row) { gathered_->push_back(static_cast<std::uint32_t>(row)); });
   }
 
   std::size_t size() const noexcept { return size_; }
+  bool gathered() const noexcept { return gathered_.has_value(); }
   std::uint32_t operator[](std::size_t i) const noexcept {
-    return allowed_ ? (*allowed_)[i] : static_cast<std::uint32_t>(i);
+    return gathered_ ? (*gathered_)[i] : static_cast<std::uint32_t>(i);
+  }
+  /// Which of the `n` rows from `first` on, a multiple of 64, count.
+  std::uint64_t present(std::size_t first, std::size_t n) const noexcept {
+    const std::uint64_t all = n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0};
+    return mask_ ? mask_->word(first / 64) & all : all;
   }
 
  private:
   std::size_t size_;
-  std::optional<std::vector<std::uint32_t>> allowed_;
+  const Bitmap* mask_ = nullptr;
+  std::optional<std::vector<std::uint32_t>> gathered_;
 };
 
 /// Up to 64 rows and what the bounds need of them.
 struct Tile {
   std::size_t n = 0;
+  std::uint64_t present = 0;  // rows that count
   std::array<std::uint32_t, kTileRows> rows;
   alignas(64) std::array<float, kTileRows> scale{}, error{}, bias{};
 
   void fetch(const RowSet& set, std::size_t first, std::size_t end) {
     n = std::min(kTileRows, end - first);
+    present = set.present(first, n);
     for (std::size_t i = 0; i < n; ++i) rows[i] = set[first + i];
   }
   kernels::RowBounds bounds(Metric metric) const noexcept {
@@ -95,10 +110,12 @@ class Screen {
     for (const bool first_pass : {true, false}) {
       for (std::size_t t = 0; t < n_tiles; ++t) {
         if ((t % 64 == 0) != first_pass) continue;
-        cancel_.check();
+        if (n_done % 8 == 0) cancel_.check();
         tile_.fetch(set_, begin + t * kTileRows, end);
+        if (!tile_.present) continue;
+        if (strategy_ == Strategy::scan && set_.gathered()) prefetch(begin + (t + 1) * kTileRows, end);
         look();
-        n_scored_ += tile_.n * queries_.n_rows;
+        n_scored_ += static_cast<std::size_t>(std::popcount(tile_.present)) * queries_.n_rows;
         if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
       }
     }
@@ -163,16 +180,27 @@ class Screen {
       start(Strategy::plain);
   }
 
+  /// Codes of the next tile, where rows are skipped and the hardware cannot see the pattern.
+  void prefetch(std::size_t first, std::size_t end) const {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    for (std::size_t i = first; i < std::min(first + kTileRows, end); ++i) {
+      const std::size_t row = set_[i];
+      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(codes.high() + row * codes.row_bytes() + j);
+      __builtin_prefetch(&codes.scale4()[row]);
+      __builtin_prefetch(&codes.bound4()[row]);
+    }
+  }
+
   void look_plain() {
-    for (std::size_t i = 0; i < tile_.n; ++i) {
+    for_each_bit(tile_.present, [&](std::size_t i) {
       const std::uint32_t row = tile_.rows[i];
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
         const double distance = exact_[q](row);
         if (std::isnan(distance)) refuse(row);
         candidates_[q].add(distance, id_of(row));
       }
-    }
-    n_rescored_ += tile_.n * queries_.n_rows;
+      n_rescored_ += queries_.n_rows;
+    });
   }
 
   void look_scan() {
@@ -181,7 +209,7 @@ class Screen {
     std::int32_t dots[kTileRows];
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows.data(), tile_.n, coded_->for_scan(q), dots);
-      const std::uint64_t mask = kernels_.screen(dots, tile_.n, tile_.bounds(corpus_.metric), bounds_[q]);
+      const std::uint64_t mask = kernels_.screen(dots, tile_.n, tile_.bounds(corpus_.metric), bounds_[q]) & tile_.present;
       if (mask) offer(q, mask, dots);
     }
   }
@@ -193,9 +221,8 @@ class Screen {
     kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows.data(), tile_.n, packed);
     kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
                             queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data());
-    const std::uint64_t present = tile_.n < 64 ? (std::uint64_t{1} << tile_.n) - 1 : ~std::uint64_t{0};
     for (std::size_t q = 0; q < queries_.n_rows; ++q)
-      if (masks_[q] & present) offer(q, masks_[q] & present, nullptr);
+      if (masks_[q] & tile_.present) offer(q, masks_[q] & tile_.present, nullptr);
   }
 
   void look_floats() {
@@ -218,10 +245,9 @@ class Screen {
     }
     kernels_.screen_tile_f32(packed_.data(), dim, floats_->values(0), dim * sizeof(float), bounds_.data(), queries_.n_rows,
                              tile_.bounds(corpus_.metric), masks_.data());
-    const std::uint64_t present = tile_.n < 64 ? (std::uint64_t{1} << tile_.n) - 1 : ~std::uint64_t{0};
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      if (!(masks_[q] & present)) continue;
-      for_each_bit(masks_[q] & present, [&](std::size_t i) {
+      if (!(masks_[q] & tile_.present)) continue;
+      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) {
         candidates_[q].add(exact_[q](tile_.rows[i]), id_of(tile_.rows[i]));
         ++n_rescored_;
         ++n_survived_;
@@ -233,12 +259,20 @@ class Screen {
   void fetch_bounds(const Buffer<float>& scale, const Buffer<std::uint32_t>& bound, double rest) {
     const auto most = static_cast<float>(inflated(rest));
     const Buffer<float>& bias = corpus_.codes->bias();
-    for (std::size_t i = 0; i < tile_.n; ++i) {
-      const std::uint32_t row = tile_.rows[i];
-      tile_.scale[i] = scale[row];
-      tile_.error[i] = first_bound(bound[row]) + most * second_bound(bound[row]);
-      if (!bias.empty()) tile_.bias[i] = bias[row];
-    }
+    const auto fetch = [&](auto row_of) {
+      for (std::size_t i = 0; i < tile_.n; ++i) {
+        const std::size_t row = row_of(i);
+        tile_.scale[i] = scale[row];
+        tile_.error[i] = first_bound(bound[row]) + most * second_bound(bound[row]);
+      }
+      if (!bias.empty())
+        for (std::size_t i = 0; i < tile_.n; ++i) tile_.bias[i] = bias[row_of(i)];
+    };
+    const std::size_t first = tile_.rows[0];
+    if (tile_.rows[tile_.n - 1] - first + 1 == tile_.n)  // neighbours: a loop that vectorises
+      fetch([first](std::size_t i) { return first + i; });
+    else
+      fetch([this](std::size_t i) { return tile_.rows[i]; });
   }
 
   /// Rows of the tile that query `q` could not rule out: their 8-bit codes say more, `high_dots` is known from a scan.
@@ -324,8 +358,8 @@ template <class Sink, class Emit>
 SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Sink& sink, const SearchOptions& options,
                 Cancel& cancel, Emit emit) {
   const auto started = std::chrono::steady_clock::now();
-  const RowSet set(given.rows.n_rows, options.filter);
   Corpus corpus = given;
+  const std::size_t n_rows = corpus.rows.n_rows, n_allowed = options.filter ? options.filter->count() : n_rows;
 
   // Coding costs about as much as 64 float32 passes of a query; a large enough batch earns it back at once.
   std::optional<quant::NibbleCodes> codes;
@@ -334,7 +368,8 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }
-  const Strategy strategy = options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, set.size(), k) : options.strategy;
+  const Strategy strategy = options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, n_allowed, k) : options.strategy;
+  const RowSet set(n_rows, options.filter, strategy == Strategy::scan);
 
   const std::size_t n_threads = std::max<std::size_t>(options.n_threads, 1);
   const std::size_t query_bytes = corpus.rows.dim * (strategy == Strategy::floats ? sizeof(float) : 1);
@@ -379,7 +414,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     }
   }
   stats.strategy = name_of(strategy);
-  stats.selectivity = given.rows.n_rows ? static_cast<double>(set.size()) / static_cast<double>(given.rows.n_rows) : 1;
+  stats.selectivity = n_rows ? static_cast<double>(n_allowed) / static_cast<double>(n_rows) : 1;
   stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return stats;
 }
@@ -387,6 +422,8 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
 void check(const Corpus& corpus, MatrixView queries) {
   if (queries.dim != corpus.rows.dim)
     invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
+  if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
+  if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   const std::vector<float> zero(queries.dim);
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     double unused, squared;
@@ -402,12 +439,7 @@ void check(const Corpus& corpus, MatrixView queries) {
 SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
                    std::int64_t* ids, float* distances) {
   check(corpus, queries);
-  const std::size_t reachable = std::min(k, corpus.rows.n_rows);  // never more room than there are rows, whatever k says
-  if (reachable == 0) {
-    std::fill(ids, ids + queries.n_rows * k, std::int64_t{-1});
-    std::fill(distances, distances + queries.n_rows * k, std::numeric_limits<float>::infinity());
-    return {.strategy = "plain"};
-  }
+  const std::size_t reachable = std::min(k, corpus.rows.n_rows);  // no more room than there are rows, whatever k says
   return run(corpus, queries, reachable, Nearest(reachable), options, cancel, [&](std::size_t q, const std::vector<Hit>& hits) {
     const std::size_t n = std::min(k, hits.size());
     for (std::size_t i = 0; i < n; ++i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "util/rounding.hpp"
 
@@ -19,7 +20,9 @@ double norm_of(const float* x, std::size_t dim) {
 float PreparedQuery::threshold(double limit) const noexcept {
   const double distance = beyond(limit);
   const double score = metric == Metric::cosine ? 1 - distance : metric == Metric::ip ? -distance : (squared - distance) / 2;
-  return round_down((score - shift - slack - std::abs(score) * 0x1p-40) / scale);
+  const double least = (score - shift - slack - std::abs(score) * 0x1p-40) / scale;
+  // Near the end of the float range a term of the bound may overflow: nothing is ruled out there.
+  return least < -1e38 ? -std::numeric_limits<float>::infinity() : round_down(least);
 }
 
 Interval PreparedQuery::distance(double score, double error, double bias) const noexcept {
@@ -32,7 +35,8 @@ Interval PreparedQuery::distance(double score, double error, double bias) const 
       return {-s - e, -s + e};
     default: {
       // `bias` is |w|^2 / 2 rounded down; this is its other side.
-      const double w = std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22;
+      const double w = bias < std::numeric_limits<float>::max() ? std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22
+                                                                : std::numeric_limits<double>::infinity();
       return {squared + 2 * bias - 2 * (s + e), squared * (1 + 0x1p-40) + w * w - 2 * (s - e)};
     }
   }
@@ -95,7 +99,7 @@ FloatQueries::FloatQueries(MatrixView queries, Metric metric)
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
     const double length = norm_of(y, dim_);
-    const double divisor = std::max(length, 1e-30);
+    const double divisor = metric == Metric::cosine ? length : std::max(length, 1e-30);
     for (std::size_t j = 0; j < dim_; ++j) values_[q * dim_ + j] = static_cast<float>(y[j] / divisor);
     PreparedQuery& query = prepared_[q];
     query.metric = metric;

@@ -146,7 +146,7 @@ struct FloatStep {
 };
 
 std::int64_t int8_peak(std::size_t iterations) {
-  Words sums[4] = {};
+  Words sums[4] = {broadcast_word(0), broadcast_word(1), broadcast_word(2), broadcast_word(3)};
   for (std::size_t i = 0; i < iterations; ++i)
     for (auto& sum : sums) sum = Int8Step::multiply(sum, sum, broadcast_word(static_cast<std::int32_t>(i)));
   volatile std::uint32_t keep = sums[0].v[0] ^ sums[1].v[0] ^ sums[2].v[0] ^ sums[3].v[0];

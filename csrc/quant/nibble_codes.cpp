@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "util/rounding.hpp"
@@ -11,6 +12,7 @@ namespace engine::quant {
 namespace {
 
 constexpr double kTiny = 1e-30;  // keeps every bound far above what float32 loses when it underflows
+constexpr double kHuge = 1e33;   // longer rows are never ruled out: float32 sums of theirs may overflow
 
 /// One row as floats, with the factor that makes it what is coded and the norm it then has.
 class RowReader {
@@ -128,7 +130,8 @@ void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, c
       const double magnitude = reader.coded_norm() + center_norm_;
       const double norm = std::sqrt(row.norm) * (1 + 0x1p-20) + 0x1p-36 * magnitude + kTiny;
       const auto bound = [&](double squared) {
-        return pack_bounds(std::sqrt(squared) * (1 + 0x1p-20) + 0x1p-36 * magnitude + kTiny, norm);
+        const double error = std::sqrt(squared) * (1 + 0x1p-20) + 0x1p-36 * magnitude + kTiny;
+        return pack_bounds(norm < kHuge ? error : std::numeric_limits<double>::infinity(), norm);
       };
       scale4[r] = row.scale4;
       scale8[r] = row.scale8;

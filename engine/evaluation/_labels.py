@@ -33,17 +33,18 @@ def as_labels(value: ArrayLike, name: str = "y", *, n: int | None = None) -> NDA
         raise InvalidArgumentError(f"{name} is empty, expected at least one label")
     if labels.dtype.kind not in "biufU":
         raise InvalidArgumentError(f"{name} has dtype {labels.dtype}, expected strings or integers")
-    if labels.dtype.kind == "f" and (wrong := labels != np.trunc(labels)).any():  # NaN differs from everything
+    if labels.dtype.kind == "f" and (wrong := ~np.isfinite(labels) | (labels != np.trunc(labels))).any():
         row = int(np.argmax(wrong))
-        raise InvalidArgumentError(
-            f"{name}[{row}] is {labels[row]}, expected classes: strings or integers (Unknown label type: continuous)"
-        )
+        raise InvalidArgumentError(f"{name}[{row}] is {labels[row]}, expected strings or integers (Unknown label type: continuous)")
     return labels
 
 
 def plain(labels: NDArray[Any], name: str) -> NDArray[Any]:
     """An object array as the array of strings or numbers that it holds."""
-    kinds = {str if isinstance(label, str) else Real if isinstance(label, (Real, np.bool_)) else type(label) for label in labels}
+    kinds = {
+        str if isinstance(label, str) else Real if isinstance(label, (Real, np.bool_)) else type(label)
+        for label in labels
+    }
     if kinds <= {str} or kinds <= {Real}:
         return np.asarray(labels.tolist())
     if kinds == {str, Real}:

@@ -102,7 +102,9 @@ def label_recall_at_k(
     n_findable = len(index) - (gallery is None)
     cuts = sorted({as_count(k, "ks") for k in ks})
     if not cuts or cuts[-1] > n_findable:
-        raise InvalidArgumentError(f"ks is {tuple(ks)}, expected numbers from 1 to {n_findable}: the rows there are to find")
+        raise InvalidArgumentError(
+            f"ks is {tuple(ks)}, expected numbers from 1 to {n_findable}: the rows there are to find"
+        )
     if len(np.unique(base_labels)) < 2:
         raise InvalidArgumentError(f"y holds the one label {base_labels[0]!r}, expected at least two")
     if gallery is None:
@@ -123,8 +125,9 @@ def search_batches(
 
 def search_others(index: Index, k: int, *, filter: object = None, batch_size: int = 1024) -> Iterator[SearchResult]:
     """The `k` nearest *other* rows of each row of `index`, batch by batch; a row is left out by id, not by distance."""
-    for start in range(0, len(index), batch_size):
-        own = index.ids[start : start + batch_size]
+    all_ids = index.ids
+    for start in range(0, len(all_ids), batch_size):
+        own = all_ids[start : start + batch_size]
         found = index.search(index.get(own), k + 1, filter=filter)
         keep = found.ids != own[:, None]
         keep[keep.all(axis=1), -1] = False  # the row itself was not found: its filter, or k + 1 nearer ones

@@ -79,7 +79,11 @@ class IndexModel(RuleBasedStateMachine):
     def remove(self, share: float, unknown: bool) -> None:
         known = sorted(self.model)
         gone = [i for i in known if self.rng.random() < share]
-        assert self.index.remove(gone + [2**50] * unknown) == len(gone)
+        if unknown:
+            with pytest.raises(engine.InvalidArgumentError, match=str(2**50)):
+                self.index.remove([*gone, 2**50])
+            return
+        assert self.index.remove(gone) == len(gone)
         for i in gone:
             del self.model[i]
 

@@ -25,6 +25,7 @@ from engine import (
     InvalidArgumentError,
     NotBuiltError,
     StorageError,
+    UnsupportedError,
 )
 
 DIM = 8
@@ -73,42 +74,82 @@ class Bad:
 
 BAD = {
     # numbers
-    "nan-in-query": Bad(lambda i: i.search(with_value(np.nan), 3), r"queries\[1, 5\] is nan, expected finite"),
-    "nan-in-float32-query": Bad(lambda i: i.search(with_value(np.nan).astype("f4"), 3), r"queries\[1, 5\] is nan, expected finite"),
-    "nan-in-vectors": Bad(lambda i: i.add(with_value(np.nan).astype("f4")), r"vectors\[1, 5\] is nan, expected finite"),
-    "nan-in-range-query": Bad(lambda i: i.range_search(with_value(np.nan).astype("f4"), 1.0), r"queries\[1, 5\] is nan, expected finite"),
-    "nan-in-topk-queries": Bad(lambda i: engine.topk(with_value(np.nan).astype("f4"), VECTORS, 3), r"queries\[1, 5\] is nan, expected finite"),
-    "nan-in-topk-vectors": Bad(lambda i: engine.topk(QUERY, with_value(np.nan).astype("f4"), 3), r"vectors\[1, 5\] is nan, expected finite"),
-    "inf-in-query": Bad(lambda i: i.search(with_value(np.inf).astype("f4"), 3), r"queries\[1, 5\] is inf, expected finite"),
-    "minus-inf-in-vectors": Bad(lambda i: i.add(with_value(-np.inf).astype("f4")), r"vectors\[1, 5\] is -inf, expected finite"),
-    "inf-in-topk-vectors": Bad(lambda i: engine.topk(QUERY, with_value(np.inf).astype("f4"), 3, metric="l2"), r"vectors\[1, 5\] is inf, expected finite"),
-    "too-large-for-float32": Bad(lambda i: i.search(with_value(1e39), 3), r"queries\[1, 5\] is 1e\+39, expected a number within float32"),
-    "too-large-for-float16": Bad(lambda i: index_of(dtype="float16").add(with_value(70000.0)), r"vectors\[1, 5\] is 70000.*float16"),
-    "too-large-for-bfloat16": Bad(lambda i: index_of(dtype="bfloat16").add(with_value(3.4e38)), r"vectors\[1, 5\] is 3\.4.*bfloat16"),
+    "nan-in-query": Bad(
+        lambda i: i.search(with_value(np.nan), 3), r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite"
+    ),
+    "nan-in-float32-query": Bad(
+        lambda i: i.search(with_value(np.nan).astype("f4"), 3), r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite"
+    ),
+    "nan-in-vectors": Bad(
+        lambda i: i.add(with_value(np.nan).astype("f4")), r"vectors\[1(, 5)?\] .*(nan|NaN).*, expected finite"
+    ),
+    "nan-in-range-query": Bad(
+        lambda i: i.range_search(with_value(np.nan).astype("f4"), 1.0),
+        r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite",
+    ),
+    "nan-in-topk-queries": Bad(
+        lambda i: engine.topk(with_value(np.nan).astype("f4"), VECTORS, 3),
+        r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite",
+    ),
+    "nan-in-topk-vectors": Bad(
+        lambda i: engine.topk(QUERY, with_value(np.nan).astype("f4"), 3),
+        r"vectors\[1(, 5)?\] .*(nan|NaN).*, expected finite",
+    ),
+    "inf-in-query": Bad(
+        lambda i: i.search(with_value(np.inf).astype("f4"), 3), r"queries\[1(, 5)?\] .*(inf|Inf).*, expected finite"
+    ),
+    "minus-inf-in-vectors": Bad(
+        lambda i: i.add(with_value(-np.inf).astype("f4")), r"vectors\[1(, 5)?\] .*(-inf|Inf).*, expected finite"
+    ),
+    "inf-in-topk-vectors": Bad(
+        lambda i: engine.topk(QUERY, with_value(np.inf).astype("f4"), 3, metric="l2"),
+        r"vectors\[1(, 5)?\] .*(inf|Inf).*, expected finite",
+    ),
+    "too-large-for-float32": Bad(
+        lambda i: i.search(with_value(1e39), 3), r"queries\[1, 5\] is 1e\+39, expected a number within float32"
+    ),
+    "too-large-for-float16": Bad(
+        lambda i: index_of(dtype="float16").add(with_value(70000.0)), r"vectors\[1(, 5)?\].* too large .*float16"
+    ),
+    "too-large-for-bfloat16": Bad(
+        lambda i: index_of(dtype="bfloat16").add(with_value(3.4e38)), r"vectors\[1(, 5)?\].* too large .*bfloat16"
+    ),
     "zero-vector-under-cosine": Bad(lambda i: i.add(np.vstack([QUERY, ZERO])), r"vectors\[2\].*zero.*cosine"),
     "zero-query-under-cosine": Bad(lambda i: i.search(np.vstack([QUERY, ZERO]), 3), r"queries\[2\].*zero.*cosine"),
     "zero-range-query-under-cosine": Bad(lambda i: i.range_search(ZERO, 1.0), r"queries\[0\].*zero.*cosine"),
-    "zero-vector-in-topk": Bad(lambda i: engine.topk(QUERY, np.vstack([VECTORS, ZERO]), 3), r"vectors\[20\].*zero.*cosine"),
+    "zero-vector-in-topk": Bad(
+        lambda i: engine.topk(QUERY, np.vstack([VECTORS, ZERO]), 3), r"vectors\[20\].*zero.*cosine"
+    ),
     "zero-query-in-topk": Bad(lambda i: engine.topk(ZERO, VECTORS, 3), r"queries\[0\].*zero.*cosine"),
-    "zero-once-in-float16": Bad(lambda i: index_of(dtype="float16").add(QUERY * 1e-20), r"vectors\[0\].*zero.*cosine"),
+    "zero-once-in-float16": Bad(
+        lambda i: index_of(dtype="float16").add(QUERY * 1e-20), r"vectors\[0\].*too small.*float16"
+    ),
     # shapes
     "wrong-dim-of-query": Bad(lambda i: i.search(QUERY[:, :7], 3), r"queries has dim 7, expected 8"),
     "wrong-dim-of-vectors": Bad(lambda i: i.add(VECTORS[:, :7]), r"vectors has dim 7, expected 8"),
-    "dims-of-topk-differ": Bad(lambda i: engine.topk(QUERY, VECTORS[:, :7], 3), r"(queries|vectors) has dim [78], expected [78]"),
+    "dims-of-topk-differ": Bad(
+        lambda i: engine.topk(QUERY, VECTORS[:, :7], 3), r"(queries|vectors) has dim [78], expected [78]"
+    ),
     "query-transposed": Bad(lambda i: i.search(VECTORS.T, 3), r"queries has dim 20, expected 8"),
     "three-axes": Bad(lambda i: i.search(QUERY[None], 3), r"queries has shape \(1, 2, 8\), expected \(n, dim\)"),
     "no-axes": Bad(lambda i: i.search(3.0, 3), r"queries has shape \(\), expected \(n, dim\)"),
     "no-queries": Bad(lambda i: i.search(QUERY[:0], 3), r"queries has shape \(0, 8\), expected at least one row"),
     "no-vectors": Bad(lambda i: i.add(VECTORS[:0]), r"vectors has shape \(0, 8\), expected at least one row"),
-    "no-topk-vectors": Bad(lambda i: engine.topk(QUERY, VECTORS[:0], 3), r"vectors has shape \(0, 8\), expected at least one row"),
+    "no-topk-vectors": Bad(
+        lambda i: engine.topk(QUERY, VECTORS[:0], 3), r"vectors has shape \(0, 8\), expected at least one row"
+    ),
     "ragged-lists": Bad(lambda i: i.search([[1.0] * 8, [1.0] * 7], 3), r"queries is not a rectangular array"),
     # kinds of array
     "strings": Bad(lambda i: i.search(QUERY.astype(str), 3), r"queries has dtype <U\d+, expected real numbers"),
-    "complex": Bad(lambda i: i.search(QUERY.astype(complex), 3), r"queries has dtype complex128, expected real numbers"),
+    "complex": Bad(
+        lambda i: i.search(QUERY.astype(complex), 3), r"queries has dtype complex128, expected real numbers"
+    ),
     "objects": Bad(lambda i: i.search(np.array([[None] * DIM]), 3), r"queries has dtype object, expected real numbers"),
     "none": Bad(lambda i: i.search(None, 3), r"queries has dtype object, expected real numbers"),
     "masked-array": Bad(lambda i: i.search(np.ma.masked_array(QUERY, QUERY > 1), 3), r"queries is a masked array"),
-    "dates": Bad(lambda i: i.search(np.zeros((1, DIM), "M8[s]"), 3), r"queries has dtype datetime64\[s\], expected real numbers"),
+    "dates": Bad(
+        lambda i: i.search(np.zeros((1, DIM), "M8[s]"), 3), r"queries has dtype datetime64\[s\], expected real numbers"
+    ),
     # k, radius, threads
     "k-zero": Bad(lambda i: i.search(QUERY, 0), r"k is 0, expected an integer from 1"),
     "k-negative": Bad(lambda i: i.search(QUERY, -1), r"k is -1, expected an integer from 1"),
@@ -123,7 +164,9 @@ BAD = {
     "threads-zero": Bad(lambda i: i.search(QUERY, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"),
     "threads-text": Bad(lambda i: i.search(QUERY, 3, n_threads="all"), r"n_threads is 'all', expected an integer"),
     "threads-of-index": Bad(lambda i: engine.Index(DIM, n_threads=-1), r"n_threads is -1, expected an integer from 1"),
-    "threads-of-topk": Bad(lambda i: engine.topk(QUERY, VECTORS, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"),
+    "threads-of-topk": Bad(
+        lambda i: engine.topk(QUERY, VECTORS, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"
+    ),
     # ids
     "ids-twice-in-one-call": Bad(lambda i: i.add(QUERY, ids=[7, 7]), r"ids.*7.*(twice|unique|distinct|duplicate)"),
     "ids-already-there": Bad(lambda i: i.add(QUERY, ids=[1, 105]), r"ids.*105.*(already|exist|new|taken)"),
@@ -134,45 +177,84 @@ BAD = {
     "ids-too-few": Bad(lambda i: i.add(QUERY, ids=[1]), r"ids has length 1, expected 2"),
     "ids-too-many": Bad(lambda i: i.add(QUERY, ids=[1, 2, 3]), r"ids has length 3, expected 2"),
     "ids-two-axes": Bad(lambda i: i.add(QUERY, ids=[[1], [2]]), r"ids has shape \(2, 1\), expected one dimension"),
-    "ids-beyond-int64": Bad(lambda i: i.add(QUERY, ids=np.array([1, 2**63], np.uint64)), r"ids\[1\] is 9223372036854775808, expected 0 to"),
+    "ids-beyond-int64": Bad(
+        lambda i: i.add(QUERY, ids=np.array([1, 2**63], np.uint64)), r"ids\[1\] is 9223372036854775808, expected 0 to"
+    ),
     "get-unknown-id": Bad(lambda i: i.get([100, 99]), r"ids.*99.*"),
     "get-negative-id": Bad(lambda i: i.get([-1]), r"ids\[0\] is -1, expected 0 to"),
+    "remove-unknown-id": Bad(lambda i: i.remove([100, 99]), r"ids.*99.*not in the index"),
+    "remove-twice": Bad(lambda i: i.remove([100, 101, 100]), r"ids.*100.*twice"),
     "remove-float-id": Bad(lambda i: i.remove([100.0]), r"ids has dtype float64, expected integers"),
     "remove-mask": Bad(lambda i: i.remove(np.ones(20, bool)), r"ids has dtype bool, expected integers"),
     # filters
-    "mask-too-short": Bad(lambda i: i.search(QUERY, 3, filter=np.ones(19, bool)), r"filter has shape \(19,\), expected \(20,\)"),
-    "mask-too-long": Bad(lambda i: i.range_search(QUERY, 3, filter=np.ones(21, bool)), r"filter has shape \(21,\), expected \(20,\)"),
-    "mask-two-axes": Bad(lambda i: i.search(QUERY, 3, filter=np.ones((2, 20), bool)), r"filter has shape \(2, 20\), expected"),
-    "topk-mask-too-short": Bad(lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(19, bool)), r"mask has shape \(19,\), expected \(20,\)"),
-    "topk-mask-of-ints": Bad(lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(20, int)), r"mask has dtype int64, expected bool"),
+    "mask-too-short": Bad(
+        lambda i: i.search(QUERY, 3, filter=np.ones(19, bool)), r"filter has shape \(19,\), expected \(20,\)"
+    ),
+    "mask-too-long": Bad(
+        lambda i: i.range_search(QUERY, 3, filter=np.ones(21, bool)), r"filter has shape \(21,\), expected \(20,\)"
+    ),
+    "mask-two-axes": Bad(
+        lambda i: i.search(QUERY, 3, filter=np.ones((2, 20), bool)), r"filter has shape \(2, 20\), expected"
+    ),
+    "topk-mask-too-short": Bad(
+        lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(19, bool)), r"mask has shape \(19,\), expected \(20,\)"
+    ),
+    "topk-mask-of-ints": Bad(
+        lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(20, int)), r"mask has dtype int64, expected bool"
+    ),
     "bitmap-too-short": Bad(lambda i: i.search(QUERY, 3, filter=engine.Bitmap(np.ones(19, bool))), r"filter.*19.*20"),
     "filter-of-floats": Bad(lambda i: i.search(QUERY, 3, filter=np.ones(20)), r"filter has dtype float64, expected"),
     "filter-negative-id": Bad(lambda i: i.search(QUERY, 3, filter=[100, -1]), r"filter\[1\] is -1, expected 0 to"),
+    "filter-unknown-id": Bad(lambda i: i.search(QUERY, 3, filter=[100, 99]), r"(ids|filter).*99.*not in the index"),
+    "filter-bytes-0-and-1": Bad(
+        lambda i: i.search(QUERY, 3, filter=np.ones(20, np.uint8)), r"(ids|filter).*1.*not in the index"
+    ),
     "filter-text": Bad(lambda i: i.search(QUERY, 3, filter="red"), r"filter.*"),
     "filter-function": Bad(lambda i: i.search(QUERY, 3, filter=lambda row: True), r"filter.*"),
     # the index itself
     "search-on-empty-index": Bad(lambda i: engine.Index(DIM).search(QUERY, 3), r"empty", NotBuiltError),
     "range-search-on-empty-index": Bad(lambda i: engine.Index(DIM).range_search(QUERY, 1.0), r"empty", NotBuiltError),
-    "unknown-metric": Bad(lambda i: engine.Index(DIM, metric="euclid"), r"metric is 'euclid', expected one of 'cosine', 'ip', 'l2'"),
-    "unknown-metric-in-topk": Bad(lambda i: engine.topk(QUERY, VECTORS, 3, metric="dot"), r"metric is 'dot', expected one of 'cosine', 'ip', 'l2'"),
+    "unknown-metric": Bad(
+        lambda i: engine.Index(DIM, metric="euclid"), r"metric is 'euclid', expected one of 'cosine', 'ip', 'l2'"
+    ),
+    "unknown-metric-in-topk": Bad(
+        lambda i: engine.topk(QUERY, VECTORS, 3, metric="dot"), r"metric is 'dot', expected one of 'cosine', 'ip', 'l2'"
+    ),
     "metric-none": Bad(lambda i: engine.Index(DIM, metric=None), r"metric is None, expected one of"),
     "unknown-kind": Bad(lambda i: engine.Index(DIM, kind="tree"), r"kind is 'tree', expected one of 'exact'"),
-    "unknown-dtype": Bad(lambda i: engine.Index(DIM, dtype="float8"), r"dtype is 'float8', expected one of 'float32', 'float16', 'bfloat16'"),
+    "unknown-dtype": Bad(
+        lambda i: engine.Index(DIM, dtype="float8"),
+        r"dtype is 'float8', expected one of 'float32', 'float16', 'bfloat16'",
+    ),
     "dim-zero": Bad(lambda i: engine.Index(0), r"dim is 0, expected an integer from 1 to 65536"),
     "dim-float": Bad(lambda i: engine.Index(8.0), r"dim is 8\.0, expected an integer"),
     "dim-too-large": Bad(lambda i: engine.Index(65_537), r"dim is 65537, expected an integer from 1 to 65536"),
-    "unknown-device": Bad(lambda i: engine.topk(QUERY, VECTORS, 3, device="tpu"), r"device is 'tpu', expected one of 'cpu'"),
+    "unknown-device": Bad(
+        lambda i: engine.topk(QUERY, VECTORS, 3, device="tpu"), r"device is 'tpu', expected 'cpu'", UnsupportedError
+    ),
     # files
-    "save-into-nowhere": Bad(lambda i: i.save(folder_of() / "no" / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError),
+    "save-into-nowhere": Bad(
+        lambda i: i.save(folder_of() / "no" / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError
+    ),
     "save-over-a-folder": Bad(lambda i: i.save(folder_of()), r"Is a directory", StorageError),
-    "load-from-nowhere": Bad(lambda i: engine.Index.load(folder_of() / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError),
-    "load-text": Bad(lambda i: engine.Index.load(folder_of(a=b"hello, world, how are you?") / "a"), r"/a is not a nearfield index: it begins with b'hello, w'", CorruptIndexError),
+    "load-from-nowhere": Bad(
+        lambda i: engine.Index.load(folder_of() / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError
+    ),
+    "load-text": Bad(
+        lambda i: engine.Index.load(folder_of(a=b"hello, world, how are you?") / "a"),
+        r"/a is not a nearfield index: it begins with b'hello, w'",
+        CorruptIndexError,
+    ),
     "load-empty-file": Bad(lambda i: engine.Index.load(folder_of(a=b"") / "a"), r"/a is empty", CorruptIndexError),
-    "load-damaged-start": Bad(lambda i: engine.Index.load(damaged(40)), r"damaged\.nrf is damaged: the checksum", CorruptIndexError),
-    "load-damaged-end": Bad(lambda i: engine.Index.load(damaged(-100), mmap=False), r"damaged\.nrf is damaged: the", CorruptIndexError),
+    "load-damaged-start": Bad(
+        lambda i: engine.Index.load(damaged(40)), r"damaged\.nrf is damaged: the checksum", CorruptIndexError
+    ),
+    "load-damaged-end": Bad(
+        lambda i: engine.Index.load(damaged(-100), mmap=False), r"damaged\.nrf is damaged: the", CorruptIndexError
+    ),
     "save-to-a-number": Bad(lambda i: i.save(3), r"path is 3, expected a path"),
     "load-none": Bad(lambda i: engine.Index.load(None), r"path is None, expected a path"),
-}  # fmt: skip
+}
 
 
 def results(index: engine.Index) -> bytes:
@@ -193,7 +275,7 @@ def problem(bad: Bad) -> str:
             return f"the message is {str(error)!r}, expected {bad.message!r}"
         if len(str(error)) > 400:
             return f"the message has {len(str(error))} characters"
-    except Exception as error:  # noqa: BLE001 - whatever else comes is the finding
+    except Exception as error:  # whatever else comes is the finding
         return f"{error!r} instead of {bad.error.__name__}"
     else:
         return f"no error, it gave {answer!r}"
@@ -299,8 +381,10 @@ def test_results_may_be_changed() -> None:
 def test_k_above_n_pads() -> None:
     for found in (index_of().search(QUERY, 25), engine.topk(QUERY, VECTORS, 25)):
         assert found.ids.shape == (2, 25)
-        assert (found.ids[:, 20:] == -1).all() and np.isposinf(found.distances[:, 20:]).all()
-        assert (found.ids[:, :20] >= 0).all() and np.isneginf(found.similarities[:, 20:]).all()
+        assert (found.ids[:, 20:] == -1).all()
+        assert np.isposinf(found.distances[:, 20:]).all()
+        assert (found.ids[:, :20] >= 0).all()
+        assert np.isneginf(found.similarities[:, 20:]).all()
 
 
 @pytest.mark.parametrize(
@@ -308,7 +392,8 @@ def test_k_above_n_pads() -> None:
 )
 def test_a_filter_that_matches_nothing_gives_nothing(nothing: Any) -> None:
     found = index_of().search(QUERY, 3, filter=nothing)
-    assert (found.ids == -1).all() and np.isposinf(found.distances).all()
+    assert (found.ids == -1).all()
+    assert np.isposinf(found.distances).all()
     assert found.stats.selectivity == 0
     assert len(index_of().range_search(QUERY, 10.0, filter=nothing).ids) == 0
 
@@ -354,20 +439,15 @@ def test_the_smallest_and_largest_numbers() -> None:
     largest = np.finfo(np.float32).max
     rows = np.array([[largest, largest], [1.0, 1.0], [1e-45, 1e-45], [-largest, -largest]], np.float32)
     found = engine.topk([[largest, largest]], rows, 4, metric="l2")
-    assert found.ids.tolist() == [[0, 1, 2, 3]] and found.distances.tolist() == [[0, largest, largest, largest]]
+    assert found.ids.tolist() == [[0, 1, 2, 3]]
+    assert found.distances.tolist() == [[0, largest, largest, largest]]
     found = engine.topk([[largest, largest]], rows, 4, metric="ip")
     assert found.ids.tolist() == [[0, 1, 2, 3]]
-    assert found.distances[0, 0] == -largest and found.distances[0, 3] == largest
+    assert found.distances[0, 0] == -largest
+    assert found.distances[0, 3] == largest
     assert np.isfinite(found.distances).all()
     found = engine.topk([[1e-45, 1e-45]], rows[:3], 3)
     np.testing.assert_allclose(found.distances, 0, atol=1e-15)
-
-
-def test_remove_ignores_what_is_not_there() -> None:
-    index = index_of()
-    assert index.remove([100, 5000]) == 1
-    assert index.remove([]) == 0
-    assert len(index) == 19
 
 
 # ---- files of images

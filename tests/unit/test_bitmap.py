@@ -102,6 +102,5 @@ def test_only_with_bitmaps() -> None:
 
 
 def test_repr_says_how_many() -> None:
-    assert "3" in repr(engine.Bitmap(np.array([True, False, True]))) and "2" in repr(
-        engine.Bitmap(np.array([True, False, True]))
-    )
+    assert "3" in repr(engine.Bitmap(np.array([True, False, True])))
+    assert "2" in repr(engine.Bitmap(np.array([True, False, True])))

@@ -40,4 +40,5 @@ def test_smaller_is_closer(rng: np.random.Generator) -> None:
     for metric in get_args(Metric):
         found = engine.topk(row, [-row, 0.1 * row + 0.1, row], 3, metric=metric)
         assert found.ids.tolist() == [[2, 1, 0]]
-        assert (np.diff(found.distances) > 0).all() and (np.diff(found.similarities) < 0).all()
+        assert (np.diff(found.distances) > 0).all()
+        assert (np.diff(found.similarities) < 0).all()

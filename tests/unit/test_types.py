@@ -24,14 +24,19 @@ def within() -> RangeResult:
 
 def test_unpacks_as_ids_and_distances() -> None:
     ids, distances = found()
-    assert ids is IDS and distances is DISTANCES
+    assert ids is IDS
+    assert distances is DISTANCES
     assert len(found()) == 2
 
 
 @pytest.mark.parametrize(
     ("metric", "expected"),
-    [("cosine", [[0.75, 0.5], [1.0, -np.inf]]), ("ip", [[-0.25, -0.5], [0.0, -np.inf]]), ("l2", [[-0.25, -0.5], [0.0, -np.inf]])],
-)  # fmt: skip
+    [
+        ("cosine", [[0.75, 0.5], [1.0, -np.inf]]),
+        ("ip", [[-0.25, -0.5], [0.0, -np.inf]]),
+        ("l2", [[-0.25, -0.5], [0.0, -np.inf]]),
+    ],
+)
 def test_similarities_are_larger_is_closer(metric: Metric, expected: list[list[float]]) -> None:
     similarities = found(metric).similarities
     assert similarities.dtype == np.float32

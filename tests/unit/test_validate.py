@@ -48,15 +48,30 @@ def test_a_right_matrix_is_not_copied() -> None:
         MATRIX.view(Subclass),
     ],
     ids=[
-        "lists", "float64", "float16", "longdouble", "int8", "uint64", "big-endian", "big-endian-int", "object",
-        "fortran", "strided", "reversed", "unaligned", "tuple-of-rows", "memoryview", "subclass",
+        "lists",
+        "float64",
+        "float16",
+        "longdouble",
+        "int8",
+        "uint64",
+        "big-endian",
+        "big-endian-int",
+        "object",
+        "fortran",
+        "strided",
+        "reversed",
+        "unaligned",
+        "tuple-of-rows",
+        "memoryview",
+        "subclass",
     ],
-)  # fmt: skip
+)
 def test_other_forms_of_the_same_matrix(value: Any) -> None:
     matrix = validate.as_matrix(value, "queries")
     assert type(matrix) is np.ndarray
     assert matrix.dtype == np.float32
-    assert matrix.flags.c_contiguous and matrix.flags.aligned
+    assert matrix.flags.c_contiguous
+    assert matrix.flags.aligned
     np.testing.assert_array_equal(matrix, MATRIX)
 
 
@@ -86,23 +101,38 @@ def masked(values: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: validate.as_matrix(np.zeros((2, 3, 4)), "queries"), r"queries has shape \(2, 3, 4\), expected \(n, dim\)"),
+        (
+            lambda: validate.as_matrix(np.zeros((2, 3, 4)), "queries"),
+            r"queries has shape \(2, 3, 4\), expected \(n, dim\)",
+        ),
         (lambda: validate.as_matrix(5.0, "queries"), r"queries has shape \(\), expected"),
-        (lambda: validate.as_matrix(np.zeros((0, 4)), "queries"), r"queries has shape \(0, 4\), expected at least one row"),
+        (
+            lambda: validate.as_matrix(np.zeros((0, 4)), "queries"),
+            r"queries has shape \(0, 4\), expected at least one row",
+        ),
         (lambda: validate.as_matrix(np.zeros((2, 0)), "queries"), r"queries has dim 0, expected 1 to 65536"),
         (lambda: validate.as_matrix([], "queries"), r"queries has dim 0, expected"),
         (lambda: validate.as_matrix(np.zeros((1, 65_537)), "queries"), r"queries has dim 65537, expected 1 to 65536"),
         (lambda: validate.as_matrix(MATRIX, "queries", dim=8), r"queries has dim 4, expected 8"),
         (lambda: validate.as_matrix([[1, np.nan]], "queries"), r"queries\[0, 1\] is nan, expected finite"),
         (lambda: validate.as_matrix([[1], [-np.inf]], "queries"), r"queries\[1, 0\] is -inf, expected finite"),
-        (lambda: validate.as_matrix([[1e39]], "queries"), r"queries\[0, 0\] is 1e\+39, expected a number within float32"),
+        (
+            lambda: validate.as_matrix([[1e39]], "queries"),
+            r"queries\[0, 0\] is 1e\+39, expected a number within float32",
+        ),
         (lambda: validate.as_matrix(np.array([[np.inf]], np.float16), "queries"), r"queries\[0, 0\] is inf"),
         (lambda: validate.as_matrix([[2**200]], "queries"), r"queries\[0, 0\] is .*, expected a number within float32"),
         (lambda: validate.as_matrix([[1, 2], [3]], "queries"), r"queries is not a rectangular array"),
         (lambda: validate.as_matrix([["1", "2"]], "queries"), r"queries has dtype <U1, expected real numbers"),
         (lambda: validate.as_matrix([[None, 1.0]], "queries"), r"queries has dtype object, expected real numbers"),
-        (lambda: validate.as_matrix(np.zeros((1, 2), complex), "queries"), r"queries has dtype complex128, expected real"),
-        (lambda: validate.as_matrix(np.zeros((1, 2), "M8[s]"), "queries"), r"queries has dtype datetime64.*, expected real"),
+        (
+            lambda: validate.as_matrix(np.zeros((1, 2), complex), "queries"),
+            r"queries has dtype complex128, expected real",
+        ),
+        (
+            lambda: validate.as_matrix(np.zeros((1, 2), "M8[s]"), "queries"),
+            r"queries has dtype datetime64.*, expected real",
+        ),
         (lambda: validate.as_matrix({"a": 1}, "queries"), r"queries has dtype object, expected real numbers"),
         (lambda: validate.as_matrix(masked(MATRIX), "queries"), r"queries is a masked array"),
         (lambda: validate.as_matrix(None, "queries"), r"queries has dtype object, expected real numbers"),
@@ -123,7 +153,10 @@ def masked(values: Any) -> Any:
         (lambda: validate.as_finite([1, 2], "radius"), r"radius is \[1, 2\], expected a number"),
         (lambda: validate.as_finite(10**400, "radius"), r"radius is 1000.*, expected a"),
         (lambda: validate.as_finite(None, "radius"), r"radius is None, expected a number"),
-        (lambda: validate.as_choice("cos", "metric", ("cosine", "l2")), r"metric is 'cos', expected one of 'cosine', 'l2'"),
+        (
+            lambda: validate.as_choice("cos", "metric", ("cosine", "l2")),
+            r"metric is 'cos', expected one of 'cosine', 'l2'",
+        ),
         (lambda: validate.as_choice(["l2"], "metric", ("cosine", "l2")), r"metric is \['l2'\], expected one of"),
         (lambda: validate.as_ids([0, -1]), r"ids\[1\] is -1, expected 0 to 2\*\*63 - 1"),
         (lambda: validate.as_ids(np.array([2**63], np.uint64)), r"ids\[0\] is 9223372036854775808, expected 0 to"),
@@ -141,7 +174,7 @@ def masked(values: Any) -> Any:
         (lambda: validate.as_path("a\0b"), r"path is .*, expected a path"),
         (lambda: validate.as_path(None, "folder"), r"folder is None, expected a path"),
     ],
-)  # fmt: skip
+)
 def test_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         call()
@@ -155,7 +188,8 @@ def test_messages_stay_short() -> None:
 
 @pytest.mark.parametrize("value", [1, np.int64(1), np.uint8(1), np.array(1)])
 def test_counts(value: Any) -> None:
-    assert validate.as_count(value, "k") == 1 and type(validate.as_count(value, "k")) is int
+    assert validate.as_count(value, "k") == 1
+    assert type(validate.as_count(value, "k")) is int
 
 
 def test_threads() -> None:
@@ -170,7 +204,9 @@ def test_threads() -> None:
 )
 def test_ids(value: Any) -> None:
     ids = validate.as_ids(value)
-    assert ids.dtype == np.int64 and ids.dtype.isnative and ids.flags.c_contiguous
+    assert ids.dtype == np.int64
+    assert ids.dtype.isnative
+    assert ids.flags.c_contiguous
     assert ids.tolist() == [0, 5, 2**40]
 
 

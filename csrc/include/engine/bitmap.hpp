@@ -21,6 +21,8 @@ class Bitmap {
   std::size_t size() const noexcept { return size_; }
   std::size_t count() const noexcept;
   bool test(std::size_t row) const noexcept { return words_[row / 64] >> (row % 64) & 1; }
+  /// Rows 64 i to 64 i + 63.
+  std::uint64_t word(std::size_t i) const noexcept { return words_[i]; }
   void set(std::size_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
   bool operator==(const Bitmap&) const = default;
 

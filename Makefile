@@ -1,0 +1,66 @@
+# Each target sets up all it needs in $(VENV). A fresh clone needs python3 >= 3.10, a C++20 compiler and make.
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS := dev,encoders,images,cli,plot,sklearn
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
+SOURCES := $(shell find csrc bindings -type f)
+
+.PHONY: help demo test lint stubs bench sanitize sanitize-address sanitize-thread package clean
+help:
+	@echo "make demo | test | lint | stubs | bench | sanitize | package | clean"
+
+# Installs once, and again when the core or what it needs has changed.
+$(VENV)/.installed: pyproject.toml setup.py requirements/constraints.txt $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(PY) examples/demo.py
+
+test: $(VENV)/.installed
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	find csrc bindings -name '*.[hc]pp' -o -name '*.inc' | xargs $(VENV)/bin/clang-format --dry-run -Werror
+	$(MAKE) --no-print-directory STUBS=build/stubs stubs
+	diff engine/_core.pyi build/stubs/_core.pyi
+
+# engine/_core.pyi as the built core has it
+STUBS := engine
+stubs: $(VENV)/.installed
+	$(VENV)/bin/pybind11-stubgen engine._core --output-dir build/stubs-raw --exit-code
+	mkdir -p $(STUBS)
+	$(VENV)/bin/ruff format --quiet --stdin-filename _core.pyi < build/stubs-raw/engine/_core.pyi > $(STUBS)/_core.pyi
+
+bench: $(VENV)/.bench
+	$(PY) -m bench.run exact
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) --editable '.[$(EXTRAS),bench]'
+	touch $@
+
+# The tests of the core under ASan + UBSan, then under TSan: a copy of the tree, built with ENGINE_SANITIZE.
+CORE_TESTS := tests/property $(addprefix tests/unit/test_,bitmap.py cancel.py index.py topk.py bad_input.py)
+runtime = $(foreach library,$(1) libstdc++.so,$(shell $(or $(CXX),c++) -print-file-name=$(library)))
+sanitize: sanitize-address sanitize-thread
+sanitize-address: PRELOAD = $(call runtime,libasan.so)
+sanitize-thread: PRELOAD = $(call runtime,libtsan.so)
+sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
+	mkdir -p build/$*
+	tar --create --exclude='*.so' --exclude=__pycache__ \
+		pyproject.toml setup.py README.md LICENSE bindings csrc engine encoders bench tests | tar --extract --directory build/$*
+	cd build/$* && ENGINE_SANITIZE=$* ENGINE_BUILD_TYPE=RelWithDebInfo $(abspath $(PY)) setup.py --quiet build_ext --inplace
+	cd build/$* && PYTHONPATH=. LD_PRELOAD="$(strip $(PRELOAD))" ASAN_OPTIONS=detect_leaks=0 OPENBLAS_NUM_THREADS=1 \
+		$(abspath $(PY)) -m pytest $(CORE_TESTS)
+
+# The sdist, and the wheel built from it in isolation
+package: $(VENV)/.installed
+	$(PY) -m build --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info engine/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""Classification as retrieval: labels without training."""
+
+from .knn import KNNClassifier
+
+__all__ = ["KNNClassifier"]

@@ -1,0 +1,202 @@
+"""Single kernels of the active instruction set against numpy; the last test repeats this file for every other one."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from reference import rounded_to
+from strategies import Case, cases
+
+from engine import _core
+
+kernels = _core.kernels
+DTYPES = ("float32", "float16", "bfloat16")
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+LENGTHS = [*range(1, 98), 384, 768, 1024, 1536, 4096, 65_536]
+
+
+def stored(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """`values`, which `dtype` can hold exactly, as the core takes them."""
+    if dtype == "bfloat16":
+        return (values.view(np.uint32) >> 16).astype(np.uint16)
+    return values.astype(dtype)
+
+
+def summed(terms: NDArray[np.float64]) -> float:
+    """The fixed order: 16 running sums by index modulo 16, then a tree."""
+    sums = np.zeros(16)
+    for row in np.pad(terms, (0, -len(terms) % 16)).reshape(-1, 16):
+        sums += row
+    four = (sums[0:4] + sums[8:12]) + (sums[4:8] + sums[12:16])
+    two = four[:2] + four[2:]
+    return float(two[0] + two[1])
+
+
+@every_dtype
+def test_exact_sums_have_the_bits_of_the_fixed_order(dtype: str, rng: np.random.Generator) -> None:
+    for n in LENGTHS:
+        a = rng.standard_normal(n).astype(np.float32)
+        b = rounded_to(rng.standard_normal(n).astype(np.float32), dtype)
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        dot, norm = kernels.dot_norm(a, stored(b, dtype), dtype)
+        assert (dot, norm) == (summed(x * y), summed(y * y))
+        assert kernels.squared_l2(a, stored(b, dtype), dtype) == summed((x - y) ** 2)
+
+
+@given(case=cases(dtypes=DTYPES))
+def test_sums_of_hard_numbers_are_within_their_bound(case: Case) -> None:
+    vectors, queries = case.make()
+    a, b = queries[0], rounded_to(vectors[:1], case.dtype)[0]
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    dot, norm = kernels.dot_norm(a, stored(b, case.dtype), case.dtype)
+    ulps = (case.dim / 16 + 5) * 2.0**-53
+    assert abs(dot - math.fsum(x * y)) <= ulps * math.fsum(abs(x * y))
+    assert abs(norm - math.fsum(y * y)) <= ulps * math.fsum(y * y)
+    squared = math.fsum((x - y) ** 2)
+    assert abs(kernels.squared_l2(a, stored(b, case.dtype), case.dtype) - squared) <= (ulps + 2.0**-51) * squared
+
+
+@every_dtype
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so(dtype: str, wrong: float) -> None:
+    """The check of user input relies on it, at any place of any length."""
+    for n in (1, 15, 16, 17, 33, 64):
+        for place in range(n):
+            b = np.ones(n, np.float32)
+            b[place] = wrong
+            assert not math.isfinite(kernels.dot_norm(np.ones(n, np.float32), stored(b, dtype), dtype)[1])
+
+
+@given(case=cases(dtypes=DTYPES))
+def test_store_rounds_to_nearest_even(case: Case) -> None:
+    vectors, _ = case.make()
+    for row in vectors:
+        raw = kernels.store(row, case.dtype)
+        expected = stored(rounded_to(row[None], case.dtype)[0], case.dtype)
+        np.testing.assert_array_equal(np.asarray(raw).view(expected.dtype), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_all_16_bit_numbers_load_exactly(dtype: str) -> None:
+    bits = np.arange(2**16, dtype=np.uint16)
+    values = kernels.load(bits.view(np.uint8), dtype)
+    with np.errstate(invalid="ignore"):
+        expected = (
+            bits.view(np.float16).astype(np.float32)
+            if dtype == "float16"
+            else (bits.astype(np.uint32) << 16).view(np.float32)
+        )
+    np.testing.assert_array_equal(values, expected)
+    finite = np.isfinite(expected)
+    back = np.asarray(kernels.store(expected[finite], dtype)).view(np.uint16)
+    np.testing.assert_array_equal(back, bits[finite])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_ties_between_16_bit_numbers_go_to_the_even_one(dtype: str) -> None:
+    """Half way between each two neighbours, and one float32 step to each side of it."""
+    bits = np.arange(2**15 - 1, dtype=np.uint16)
+    numbers = kernels.load(bits.view(np.uint8), dtype)
+    low, high = (numbers[:-1][np.isfinite(numbers[1:])], numbers[1:][np.isfinite(numbers[1:])])
+    middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
+    for values in (middle, np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf))):
+        for signed in (values, -values):
+            got = kernels.load(kernels.store(np.ascontiguousarray(signed), dtype), dtype)
+            np.testing.assert_array_equal(got, rounded_to(signed[None], dtype)[0])
+
+
+# ---- integers: exact
+
+
+@given(
+    row_bytes=st.integers(1, 12).map(lambda n: 16 * n),
+    n_rows=st.integers(1, 64),
+    extreme=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_nibble_dots(row_bytes: int, n_rows: int, extreme: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plane = (
+        rng.choice([0x00, 0x0F, 0xF0, 0xFF], (100, row_bytes)) if extreme else rng.integers(256, size=(100, row_bytes))
+    )
+    plane = plane.astype(np.uint8)
+    query = (rng.choice([-127, 127], 2 * row_bytes) if extreme else rng.integers(-127, 128, 2 * row_bytes)).astype(
+        np.int8
+    )
+    rows = rng.integers(100, size=n_rows).astype(np.uint32)
+    nibbles = np.hstack([plane & 15, plane >> 4]).astype(np.int64)
+    np.testing.assert_array_equal(kernels.dot_nibbles(plane, rows, query), nibbles[rows] @ query.astype(np.int64))
+
+
+def test_nibble_dots_of_the_largest_dim() -> None:
+    """The largest sum there can be: 15 * 127 * 65,536."""
+    plane = np.full((2, 32_768), 0xFF, np.uint8)
+    for sign in (-1, 1):
+        query = np.full(65_536, sign * 127, np.int8)
+        assert kernels.dot_nibbles(plane, np.array([1], np.uint32), query).tolist() == [sign * 15 * 127 * 65_536]
+
+
+@given(
+    dim=st.integers(1, 48).map(lambda n: 4 * n),
+    n_queries=st.integers(1, 30),
+    extreme=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_tiles_of_bytes(dim: int, n_queries: int, extreme: bool, seed: int) -> None:
+    """A row survives from exactly its dot product on; saturating 16-bit sums would show at the extremes."""
+    rng = np.random.default_rng(seed)
+    most = kernels.query_limit
+    rows = (rng.choice([0, 255], (64, dim)) if extreme else rng.integers(256, size=(64, dim))).astype(np.uint8)
+    queries = (
+        rng.choice([-most, most], (n_queries, dim)) if extreme else rng.integers(-most, most + 1, (n_queries, dim))
+    )
+    dots = queries @ rows.astype(np.int64).T
+    for threshold in (float(dots.flat[0]), float(dots.flat[0]) + 0.5, float(np.median(dots)), 0.0):
+        masks = np.asarray(kernels.screen_tile_i8(rows, queries.astype(np.int8), threshold), np.uint64)
+        bits = np.array([[int(mask) >> r & 1 for r in range(64)] for mask in masks], bool)
+        np.testing.assert_array_equal(bits, dots.astype(np.float32) >= np.float32(threshold))
+
+
+def test_tiles_of_the_largest_dim() -> None:
+    rows = np.full((64, 65_536), 255, np.uint8)
+    for sign in (-1, 1):
+        queries = np.full((3, 65_536), sign * kernels.query_limit, np.int8)
+        dot = sign * 255.0 * kernels.query_limit * 65_536
+        for threshold, passes in ((dot - 1e3, True), (dot + 1e3, False)):
+            masks = kernels.screen_tile_i8(rows, queries, threshold)
+            assert [int(mask) for mask in masks] == [2**64 - 1 if passes else 0] * 3
+
+
+def test_the_query_limit_is_that_of_the_instruction_set() -> None:
+    assert kernels.query_limit == (63 if _core.isa() in ("avx2", "avx512") else 127)
+
+
+def test_int8_peak_is_a_speed() -> None:
+    assert kernels.int8_peak(0.01) > 1e8
+
+
+# ---- the others
+
+
+@pytest.mark.parametrize("isa", [isa for isa in _core.supported_isas() if isa != _core.isa()])
+@pytest.mark.skipif("NEARFIELD_INNER" in os.environ, reason="this run is such a repetition")
+def test_the_other_instruction_sets(isa: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "ENGINE_ISA": isa, "NEARFIELD_INNER": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert " passed" in ran.stdout
