@@ -6,12 +6,37 @@
 
 namespace engine::bindings {
 
+namespace {
+
+std::string kind_of(const py::array& array) { return py::str(array.dtype()).cast<std::string>(); }
+
+MaskArray as_mask(const py::object& mask) {
+  const py::array array = py::array::ensure(mask);
+  if (!array || array.dtype().kind() != 'b') {
+    PyErr_Clear();
+    invalid("mask has dtype " + (array ? kind_of(array) : "object") + ", expected bool");
+  }
+  return MaskArray::ensure(array);
+}
+
+IdArray as_rows(const py::object& rows) {
+  const py::array array = py::array::ensure(rows);
+  if (array && array.size() == 0) return IdArray(0);
+  if (!array || (array.dtype().kind() != 'i' && array.dtype().kind() != 'u')) {
+    PyErr_Clear();
+    invalid("rows has dtype " + (array ? kind_of(array) : "object") + ", expected integers");
+  }
+  return IdArray::ensure(array.attr("astype")("int64"));
+}
+
+}  // namespace
+
 void bind_filter(py::module_& module) {
   py::class_<Bitmap>(module, "Bitmap", R"(A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
 
 Parameters
 ----------
-mask : ndarray, shape (n_rows,), bool
+mask : array_like, shape (n_rows,), bool
     True where the row is allowed.
 
 Notes
@@ -22,17 +47,17 @@ Examples
 --------
 >>> import numpy as np, engine
 >>> even = engine.Bitmap(np.arange(6) % 2 == 0)
->>> (even & engine.Bitmap.from_rows(6, np.array([0, 1, 2]))).rows().tolist()
+>>> (even & engine.Bitmap.from_rows(6, [0, 1, 2])).rows().tolist()
 [0, 2]
 )")
-      .def(py::init([](const MaskArray& mask) { return Bitmap::from_mask(flat(mask, "mask")); }), py::arg("mask").noconvert())
+      .def(py::init([](const py::object& mask) { return Bitmap::from_mask(flat(as_mask(mask), "mask")); }), py::arg("mask"))
       .def_static(
           "from_rows",
-          [](std::int64_t n, const IdArray& rows) {
+          [](std::int64_t n, const py::object& rows) {
             if (n < 0) invalid("n is " + std::to_string(n) + ", expected at least 0");
-            return Bitmap::from_rows(static_cast<std::size_t>(n), flat(rows, "rows"));
+            return Bitmap::from_rows(static_cast<std::size_t>(n), flat(as_rows(rows), "rows"));
           },
-          py::arg("n"), py::arg("rows").noconvert(), "The bitmap over `n` rows that holds `rows` (int64).")
+          py::arg("n"), py::arg("rows"), "The bitmap over `n` rows that holds `rows` (integers).")
       .def("__len__", &Bitmap::size)
       .def("count", &Bitmap::count, "Number of rows allowed.")
       .def(

@@ -11,7 +11,8 @@ from __future__ import annotations
 from . import features, pixels, sbert
 from .base import BaseEncoder, EncoderSpec, available, get, register
 from .cache import CachedEncoder
-from .features import NoiseSpec, Preprocess, TorchFeatureExtractor, scan_layers
+from .features import Preprocess, TorchFeatureExtractor
+from .layers import LayerScore, NoiseSpec, scan_layers
 from .pixels import PixelEncoder
 from .sbert import SbertEncoder
 
@@ -19,6 +20,7 @@ __all__ = [
     "BaseEncoder",
     "CachedEncoder",
     "EncoderSpec",
+    "LayerScore",
     "NoiseSpec",
     "PixelEncoder",
     "Preprocess",

@@ -53,7 +53,7 @@ class EncoderSpec:
     Examples
     --------
     >>> EncoderSpec("pixels", 65, settings={"size": 8}).fingerprint
-    'pixels:5e9e8ee9d1ff0d8c7c5bb2c2ff2c5a34'
+    'pixels:d4f1bea8c4dd7c9b654646b42b436e73'
     """
 
     family: str
@@ -64,7 +64,7 @@ class EncoderSpec:
     @property
     def fingerprint(self) -> str:
         """The family and a hash of the whole spec."""
-        return f"{self.family}:{xxhash.xxh3_128_hexdigest(json.dumps(asdict(self), sort_keys=True))}"
+        return f"{self.family}:{xxhash.xxh3_128_hexdigest(json.dumps(asdict(self), sort_keys=True).encode())}"
 
 
 class BaseEncoder:
@@ -215,4 +215,5 @@ def require(module: str, what: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise UnsupportedError(f"{what} needs {module} ({error}): pip install {DISTRIBUTIONS.get(package, package)}") from error
+        distribution = DISTRIBUTIONS.get(package, package)
+        raise UnsupportedError(f"{what} needs {module} ({error}): pip install {distribution}") from error

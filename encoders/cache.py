@@ -1,8 +1,8 @@
 """Embeddings on disk, so that an item is encoded once.
 
-One file for each encoder and side, a row of fixed size for each item: key, checksum, vector. Rows are appended under a lock
-and nothing is rewritten, so any number of processes share a folder and a kill costs at most the rows being written: a row
-counts only if its checksum fits, and the next writer cuts off a torn last one.
+One file for each encoder and side, a row of fixed size for each item: key, checksum, vector. Rows are appended under
+a lock and nothing is rewritten, so any number of processes share a folder. A kill costs at most the rows being written:
+a row counts only if its checksum fits, and the next writer cuts off a torn last one.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ class CachedEncoder:
         checked = as_texts(texts, "texts")
         return self._encode("document", checked, list(map(text_key, checked)), self.encoder.encode_documents)
 
-    def _encode(self, side: str, items: list[Any], keys: list[bytes], encode: Callable[[list[Any]], Vectors]) -> Vectors:
+    def _encode(
+        self, side: str, items: list[Any], keys: list[bytes], encode: Callable[[list[Any]], Vectors]
+    ) -> Vectors:
         rows = self._rows[side]
         known = rows.get(keys)
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
@@ -120,8 +122,8 @@ class Rows:
     """The file of one encoder and side."""
 
     def __init__(self, folder: str, purpose: str, dim: int) -> None:
-        self.path = os.path.join(folder, xxhash.xxh3_128_hexdigest(purpose) + ".rows")
-        self.seed = xxhash.xxh3_64_intdigest(f"{VERSION}/{purpose}")
+        self.path = os.path.join(folder, xxhash.xxh3_128_hexdigest(purpose.encode()) + ".rows")
+        self.seed = xxhash.xxh3_64_intdigest(f"{VERSION}/{purpose}".encode())
         self.dtype = np.dtype([("key", "V16"), ("checksum", "<u8"), ("vector", "<f4", dim)])
         self.place: dict[bytes, int] = {}
         self.n_read = 0
@@ -169,7 +171,7 @@ class Rows:
 
 
 def image_key(image: NDArray[np.uint8]) -> bytes:
-    state = xxhash.xxh3_128(repr(image.shape))
+    state = xxhash.xxh3_128(repr(image.shape).encode())
     state.update(image.data)
     return state.digest()
 

@@ -38,8 +38,8 @@ class PixelEncoder(BaseEncoder):
     --------
     >>> import numpy as np
     >>> black = np.zeros((20, 30, 3), np.uint8)
-    >>> PixelEncoder(size=2).encode_images([black]).round(5).tolist()
-    [[0.0, 0.0, 0.0, 0.0, 0.00784]]
+    >>> PixelEncoder(size=2).encode_images([black]).round(5)
+    array([[0.     , 0.     , 0.     , 0.     , 0.00784]], dtype=float32)
     """
 
     def __init__(self, *, size: int = 32, mode: str = "grey", remove_mean: bool = False) -> None:
@@ -63,7 +63,7 @@ class PixelEncoder(BaseEncoder):
         Image = require("PIL.Image", "the encoder 'pixels'")
         small = Image.fromarray(image).convert("L" if self.mode == "grey" else "RGB")
         small = small.resize((self.size, self.size), Image.Resampling.BILINEAR)
-        return np.asarray(small, np.float32).ravel() / 255
+        return np.asarray(small, np.float32).ravel() / np.float32(255)
 
 
 @register("pixels", {"": ["PIL"]})

@@ -110,11 +110,10 @@ def model_folder(model: str) -> Path:
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=list(FETCHED)))
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
-        raise InvalidArgumentError(f"{unknown_name(f'sbert:{model}')} (no such folder, and the hub: {error})") from error
+        raise InvalidArgumentError(f"{unknown_name(f'sbert:{model}')}; no such folder, and the hub: {error}") from error
     except (OSError, hub.errors.HfHubHTTPError) as error:
-        raise UnsupportedError(
-            f"{unknown_name(f'sbert:{model}')} (no such folder, and the hub cannot be reached: {error})"
-        ) from error
+        what = unknown_name(f"sbert:{model}")
+        raise UnsupportedError(f"{what}; no such folder, and the hub cannot be reached: {error}") from error
 
 
 def files_hash(folder: Path) -> str:
@@ -122,5 +121,5 @@ def files_hash(folder: Path) -> str:
     state = xxhash.xxh3_128()
     names = {file.relative_to(folder).as_posix() for pattern in HASHED for file in folder.rglob(pattern)}
     for name in sorted(names):
-        state.update(f"{name}:{xxhash.xxh3_128_hexdigest((folder / name).read_bytes())}\n")
+        state.update(f"{name}:{xxhash.xxh3_128_hexdigest((folder / name).read_bytes())}\n".encode())
     return state.hexdigest()

@@ -81,16 +81,13 @@ def topk(
         raise UnsupportedError(f"device is {device!r}, expected 'cpu': this build has no other")
     k = as_count(k, "k")
     base, dtype = as_stored(vectors)
-    ids, distances, stats = _core.topk(
-        as_matrix(queries, "queries", dim=base.shape[1]),
-        base,
-        dtype,
-        k,
-        metric,
-        None if mask is None else as_bitmap(mask, len(base)),
-        as_threads(n_threads),
-        "auto",
-    )
+    allowed = None if mask is None else as_bitmap(mask, len(base))
+    points = as_matrix(queries, "queries", dim=base.shape[1])
+    try:
+        ids, distances, stats = _core.topk(points, base, dtype, k, metric, allowed, as_threads(n_threads), "auto")
+    except InvalidArgumentError:
+        as_matrix(vectors, "vectors")  # says which number it was, where one was not finite
+        raise
     return SearchResult(ids, distances, metric, SearchStats(**stats))
 
 

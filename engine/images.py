@@ -27,13 +27,13 @@ __all__ = ["ImageBatch", "Skipped", "as_images", "find_images", "is_image", "rea
 RGB = NDArray[np.uint8]
 Skipped = tuple[str, str]  # (path, reason)
 
-# The second line cannot be decoded: whoever puts such files into the folder hears of it.
+# From .avif on they cannot be decoded: whoever has such files hears of it.
 SUFFIXES = (
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-    ".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg", ".tga",
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp", ".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg", ".tga",
 )  # fmt: skip
 # The content decides, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 2**26  # 8192 x 8192: 192 MiB decoded
 BATCH_BYTES = 2**28  # a batch of large photographs ends here
 
@@ -98,7 +98,7 @@ def find_images(folder: str | os.PathLike[str]) -> tuple[list[str], list[Skipped
     """
     folder = as_path(folder, "folder")
     if not os.path.isdir(folder):
-        raise InvalidArgumentError(f"folder is {show(folder)}, expected an existing folder")
+        raise InvalidArgumentError(f"folder is {folder!r}, expected an existing folder")
 
     def relative(path: str) -> str:
         return os.path.relpath(path, folder).replace(os.sep, "/")
@@ -115,7 +115,7 @@ def find_images(folder: str | os.PathLike[str]) -> tuple[list[str], list[Skipped
         links = [name for name in subfolders if os.path.islink(os.path.join(place, name))]
         skipped += [(prefix + name, "is a link to a folder, not followed") for name in links]
     if not paths:
-        raise InvalidArgumentError(f"folder is {show(folder)}, expected a folder with images (.png, .jpg, ...) below it")
+        raise InvalidArgumentError(f"folder is {folder!r}, expected a folder with .png, .jpg, ... files below it")
     return sorted(paths), sorted(skipped)
 
 
@@ -181,7 +181,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     try:
         return decode(path, as_count(max_pixels, "max_pixels"))
     except Unreadable as reason:
-        raise InvalidArgumentError(f"path is {show(path)}, expected an image file, but it {reason}") from reason
+        raise InvalidArgumentError(f"path is {path!r}, expected an image file, but it {reason}") from reason
 
 
 def as_images(value: Any, name: str) -> list[RGB]:

@@ -136,7 +136,11 @@ class Index:
         """
         matrix = as_matrix(vectors, "vectors", dim=self.dim, check=False)
         given = None if ids is None else as_ids(ids, n=len(matrix))
-        return self._core.add(matrix, given, self._n_threads)
+        try:
+            return self._core.add(matrix, given, self._n_threads)
+        except InvalidArgumentError:
+            as_matrix(matrix, "vectors")  # says which number it was, where one was not finite
+            raise
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove rows by id; all of them or, after an error, none.
@@ -200,7 +204,7 @@ class Index:
         proof and the figures are in docs/certified_exact.md.
         """
         ids, distances, stats = self._core.search(
-            as_matrix(queries, "queries", dim=self.dim, check=False),
+            as_matrix(queries, "queries", dim=self.dim),
             as_count(k, "k"),
             self._bitmap(filter),
             self._n_threads if n_threads is None else as_threads(n_threads),
@@ -230,7 +234,7 @@ class Index:
             ``result[i]`` gives the ids and distances of query ``i``, nearest first.
         """
         offsets, ids, distances, stats = self._core.range_search(
-            as_matrix(queries, "queries", dim=self.dim, check=False),
+            as_matrix(queries, "queries", dim=self.dim),
             as_finite(radius, "radius"),
             self._bitmap(filter),
             self._n_threads if n_threads is None else as_threads(n_threads),

@@ -35,7 +35,7 @@ def as_texts(value: Any, name: str) -> list[str]:
 
 
 def read_texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list[tuple[str, str]]]:
-    """Read the lines of a text file, or the ``.txt`` files below a folder, as one text each.
+    r"""Read the lines of a text file, or the ``.txt`` files below a folder, as one text each.
 
     Parameters
     ----------
@@ -63,11 +63,13 @@ def read_texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list
     >>> import os, tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "animals.txt")
     >>> with open(path, "w") as file:
-    ...     _ = file.write("cat\\n\\ndog\\n")
+    ...     _ = file.write("cat\n\ndog\n")
     >>> read_texts(path)
     (['animals.txt:1', 'animals.txt:3'], ['cat', 'dog'], [('animals.txt:2', 'is blank')])
     """
-    names, texts, skipped = [], [], []
+    names: list[str] = []
+    texts: list[str] = []
+    skipped: list[tuple[str, str]] = []
     for name, data in raw_texts(as_path(path)):
         try:
             if isinstance(data, OSError):
@@ -84,7 +86,7 @@ def read_texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list
             else:
                 skipped.append((name, "is blank"))
     if not texts:
-        raise InvalidArgumentError(f"path is {show(path)}, expected a file with lines of text or a folder of .txt files")
+        raise InvalidArgumentError(f"path is {path!r}, expected lines of text or a folder of .txt files")
     return names, texts, skipped
 
 

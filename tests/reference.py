@@ -26,7 +26,7 @@ def rounded_to(vectors: Rows, dtype: str) -> Rows:
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(vectors, np.float32).view(np.uint32).astype(np.uint64)
         kept = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return kept.astype(np.uint32).view(np.float32)
+        return np.asarray(kept.astype(np.uint32).view(np.float32))
     return vectors
 
 
@@ -48,8 +48,8 @@ def slack(queries: Rows, vectors: Rows, metric: Metric, found: Scores) -> Scores
     """How far float64 may be from `found`: the terms of an inner product can cancel, those of the others cannot."""
     ulps = (vectors.shape[1] + 4) * np.longdouble(2) ** -53
     if metric == "ip":
-        return -ulps * scores(abs(queries), abs(vectors), "ip")
-    return ulps * found if metric == "l2" else np.full_like(found, 1e-15)
+        return np.asarray(-ulps * scores(abs(queries), abs(vectors), "ip"))
+    return np.asarray(ulps * found) if metric == "l2" else np.full_like(found, 1e-15)
 
 
 def spacing(found: Scores) -> Scores:

@@ -13,6 +13,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.types import VectorDtype
+
 Rows = NDArray[np.float32]
 Maker = Callable[[np.random.Generator, int, int], NDArray[np.floating]]
 
@@ -22,12 +24,12 @@ LIMITS = {"float32": (float(np.finfo(np.float32).max), 0.0), "float16": (65504.0
 
 
 def gaussian(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
-    return rng.standard_normal((n, dim))
+    return np.asarray(rng.standard_normal((n, dim)))
 
 
 def unit(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
     rows = gaussian(rng, n, dim)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def huge(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
@@ -39,7 +41,7 @@ def tiny(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
 
 
 def denormal(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
-    return rng.integers(-1000, 1001, (n, dim)) * 2.0**-149
+    return np.asarray(rng.integers(-1000, 1001, (n, dim)) * 2.0**-149)
 
 
 def dominant(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
@@ -59,7 +61,7 @@ def lattice(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
 
 
 def one_hot(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
-    return np.eye(dim)[rng.integers(dim, size=n)] * rng.choice([-1.0, 1.0, 3.0], (n, 1))
+    return np.asarray(np.eye(dim)[rng.integers(dim, size=n)] * rng.choice([-1.0, 1.0, 3.0], (n, 1)))
 
 
 def all_scales(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.floating]:
@@ -94,7 +96,7 @@ class Case:
     n_queries: int
     families: tuple[str, ...]
     seed: int
-    dtype: str = "float32"
+    dtype: VectorDtype = "float32"
 
     def make(self) -> tuple[Rows, Rows]:
         """``(vectors, queries)``: no zero rows, all within `dtype`."""
@@ -116,7 +118,7 @@ class Case:
 
 
 def cases(
-    *, dims: st.SearchStrategy[int] | None = None, most: int = 300, dtypes: tuple[str, ...] = ("float32",)
+    *, dims: st.SearchStrategy[int] | None = None, most: int = 300, dtypes: tuple[VectorDtype, ...] = ("float32",)
 ) -> st.SearchStrategy[Case]:
     """Search problems of up to `most` rows."""
     return st.builds(

@@ -29,7 +29,7 @@ class ExactDistance {
     kernels_.dot_norm[0](query, query, rows.dim, &unused, &query_norm_);
   }
 
-  /// NaN where the row holds NaN or Inf, or is zero under cosine.
+  /// NaN or Inf where the row holds NaN or Inf, or is zero under cosine; never for other rows.
   double operator()(std::size_t row) const {
     const std::byte* const x = rows_.row(row);
     const int dtype = static_cast<int>(rows_.dtype);
@@ -40,7 +40,7 @@ class ExactDistance {
     // sqrt(a * a) is a: a row equal to the query is at distance 0, not at one rounding of it.
     const double distance = 1 - dot / std::sqrt(norm * query_norm_);
     if (distance >= 1e-6) return distance < 2 ? distance : 2;
-    return std::isnan(distance) ? distance : close_cosine(x, norm);
+    return std::isfinite(distance) ? close_cosine(x, norm) : distance;
   }
 
   /// Asks the memory for a row that will be needed soon.

@@ -196,7 +196,7 @@ class Screen {
       const std::uint32_t row = tile_.rows[i];
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
         const double distance = exact_[q](row);
-        if (std::isnan(distance)) refuse(row);
+        if (!std::isfinite(distance)) refuse(row);
         candidates_[q].add(distance, id_of(row));
       }
       n_rescored_ += queries_.n_rows;

@@ -80,8 +80,10 @@ struct ExactIndex::State {
         const std::string name = "vectors[" + std::to_string(r) + "]";
         if (!std::isfinite(before)) invalid(name + " holds NaN or Inf, expected finite numbers");
         if (before == 0) invalid(name + " is a zero vector, which has no cosine");
-        invalid(name + (squared > 0 ? " holds a number too large" : " has numbers too small") + " for the dtype of the index, " +
-                (dtype == Dtype::f16 ? "float16" : "bfloat16"));
+        const float* const most = std::max_element(given.row(r), given.row(r) + dim,
+                                                   [](float a, float b) { return std::abs(a) < std::abs(b); });
+        invalid(name + " holds " + std::to_string(*most) + ", too " + (squared > 0 ? "large" : "small") + " for " +
+                (dtype == Dtype::f16 ? "float16, expected magnitudes of 6e-8 to 65504" : "bfloat16, expected up to 3.39e38"));
       }
     });
   }

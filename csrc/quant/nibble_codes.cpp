@@ -76,7 +76,11 @@ std::vector<float> choose_center(RowsView rows, Metric metric, const char* what)
 }  // namespace
 
 NibbleCodes::NibbleCodes(std::size_t dim, Metric metric)
-    : dim_(dim), row_bytes_((dim + 31) / 32 * 16), metric_(metric), center_(dim) {}
+    : dim_(dim), row_bytes_((dim + 31) / 32 * 16), metric_(metric), center_(dim) {
+  const std::vector<std::uint8_t> end(kernels::kReadAhead);
+  high_.append(end);
+  low_.append(end);
+}
 
 NibbleCodes NibbleCodes::of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what) {
   NibbleCodes codes(rows.dim, metric);

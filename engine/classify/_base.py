@@ -77,7 +77,7 @@ def setting_names(kind: type[Classifier]) -> list[str]:
 
 
 def check_embeddings(X: ArrayLike, name: str = "X", *, dim: int | None = None) -> NDArray[np.float32]:
-    """`X` as a (n, dim) float32 matrix; unlike in a search, a single vector is refused: it may be one column as well."""
+    """`X` as a (n, dim) float32 matrix; a single vector, fine for a search, is refused: it may be meant as a column."""
     if hasattr(X, "toarray"):
         raise InvalidArgumentError(f"{name} is a sparse matrix, expected a dense array: {name}.toarray() makes one")
     X = as_array(X, name)

@@ -36,9 +36,10 @@ class KNNClassifier(Classifier):
     temperature : float, default 0.07
         Divides the similarities under ``weights="exp"``. Small: the nearest decides; large: all votes are equal.
     weights : {"exp", "uniform", "distance"} or callable, default "exp"
-        ``"distance"`` votes with 1 / distance (under "l2" the Euclidean one, as in scikit-learn; a neighbour at distance 0
-        outvotes all others). A callable takes the distances of `kneighbors`, shape (n, n_neighbors), and returns votes of
-        the same shape, none negative; where no neighbour was found the distance is +inf and the vote does not count.
+        ``"distance"`` votes with 1 / distance (under "l2" the Euclidean one, as in scikit-learn; a neighbour at
+        distance 0 outvotes all others). A callable takes the distances of `kneighbors`, shape (n, n_neighbors), and
+        returns votes of the same shape, none negative; where no neighbour was found the distance is +inf and the vote
+        does not count.
     metric : {"cosine", "ip", "l2"}, default "cosine"
         What nearest means; similarity is the cosine, the inner product, or minus the squared distance.
     index : str or Index, default "exact"
@@ -67,8 +68,8 @@ class KNNClassifier(Classifier):
     Notes
     -----
     Classes with equal votes: the first of them in sorted order wins. Predicting is thread-safe.
-    ``predict(None)``, ``predict_proba(None)``, ``kneighbors(None)`` and ``score(None, y)`` leave one out: each training row
-    is judged by the others, as in scikit-learn.
+    ``predict(None)``, ``predict_proba(None)``, ``kneighbors(None)`` and ``score(None, y)`` leave one out: each training
+    row is judged by the others, as in scikit-learn.
 
     References
     ----------
@@ -331,7 +332,8 @@ class KNNClassifier(Classifier):
         else:  # one sum for all rows: cell c of row i is number i * n_classes + c
             cells = np.arange(n)[:, None] * n_classes + targets
             counts = np.bincount(cells.ravel(), votes.ravel(), minlength=n * n_classes).reshape(n, n_classes)
-        return counts / votes.sum(axis=1, keepdims=True)
+        shares: Weights = counts / votes.sum(axis=1, keepdims=True)
+        return shares
 
     def _weigh(self, distances: NDArray[np.float32]) -> Weights:
         """The vote of each neighbour; 0 where none was found, at distance +inf."""

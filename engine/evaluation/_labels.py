@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import show
 from ..exceptions import InvalidArgumentError
 
 __all__ = ["as_label_pair", "as_labels"]
@@ -35,22 +34,21 @@ def as_labels(value: ArrayLike, name: str = "y", *, n: int | None = None) -> NDA
         raise InvalidArgumentError(f"{name} has dtype {labels.dtype}, expected strings or integers")
     if labels.dtype.kind == "f" and (wrong := ~np.isfinite(labels) | (labels != np.trunc(labels))).any():
         row = int(np.argmax(wrong))
-        raise InvalidArgumentError(f"{name}[{row}] is {labels[row]}, expected strings or integers (Unknown label type: continuous)")
+        expected = "strings or integers (Unknown label type: continuous)"  # scikit-learn's tools look for these words
+        raise InvalidArgumentError(f"{name}[{row}] is {labels[row]}, expected {expected}")
     return labels
 
 
 def plain(labels: NDArray[Any], name: str) -> NDArray[Any]:
     """An object array as the array of strings or numbers that it holds."""
-    kinds = {
-        str if isinstance(label, str) else Real if isinstance(label, (Real, np.bool_)) else type(label)
-        for label in labels
-    }
-    if kinds <= {str} or kinds <= {Real}:
+    kinds = set(map(type, labels))
+    if all(issubclass(kind, str) for kind in kinds) or all(issubclass(kind, (Real, np.bool_)) for kind in kinds):
         return np.asarray(labels.tolist())
-    if kinds == {str, Real}:
-        raise InvalidArgumentError(f"{name} mixes strings and numbers, such as {show(labels[0])}: expected one kind")
-    other = next(kind for kind in kinds if kind not in (str, Real))
-    raise InvalidArgumentError(f"{name} holds labels of type {other.__name__}, expected strings or integers")
+    raise InvalidArgumentError(f"{name} holds {named(kinds)}, expected either strings or integers")
+
+
+def named(kinds: set[type]) -> str:
+    return " and ".join(sorted(kind.__name__ for kind in kinds))
 
 
 def as_label_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

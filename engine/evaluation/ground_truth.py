@@ -21,8 +21,8 @@ def ground_truth(
 ) -> SearchResult:
     """The `k` nearest rows of each query, computed in float64 with numpy alone.
 
-    Distances are rounded to float32 in the end; equal ones are ordered by row. That is the rule of every search here, so
-    the ids can be compared one by one.
+    Distances are rounded to float32 in the end; equal ones are ordered by row. That is the rule of every search here,
+    so the ids can be compared one by one.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def as_masks(mask: ArrayLike | None, n_queries: int, n: int) -> NDArray[np.bool_
 
 def normalise(rows: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """`rows` at unit length."""
-    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+    lengths: NDArray[np.float64] = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     if not lengths.all():
         raise InvalidArgumentError(f"{name}[{int(np.argmin(lengths))}] is zero, expected a direction: it has no cosine")
     return rows / lengths
@@ -102,15 +102,16 @@ def shortlist(scores: NDArray[np.float64], rows: NDArray[np.intp], k: int, slack
     """Those of `rows` that score within `slack` of the `k` best."""
     if len(rows) <= k:
         return rows
-    return rows[scores[rows] <= np.partition(scores[rows], k - 1)[k - 1] + slack]
+    limit = np.partition(scores[rows], k - 1)[k - 1] + slack
+    near: NDArray[np.bool_] = scores[rows] <= limit
+    return rows[near]
 
 
 def pairwise(query: NDArray[np.float64], rows: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     """Distance of `query` to each row, summed in the same order for each: equal rows get equal distances."""
-    if metric == "l2":
-        return np.square(rows - query).sum(axis=1)
-    products = (rows * query).sum(axis=1)
-    return 1 - products if metric == "cosine" else -products
+    terms = np.square(rows - query) if metric == "l2" else -rows * query
+    sums: NDArray[np.float64] = terms.sum(axis=1)
+    return 1 + sums if metric == "cosine" else sums
 
 
 def ordered(

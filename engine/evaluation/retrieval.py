@@ -106,7 +106,7 @@ def label_recall_at_k(
             f"ks is {tuple(ks)}, expected numbers from 1 to {n_findable}: the rows there are to find"
         )
     if len(np.unique(base_labels)) < 2:
-        raise InvalidArgumentError(f"y holds the one label {base_labels[0]!r}, expected at least two")
+        raise InvalidArgumentError(f"y holds one label only: {base_labels[0]}, expected at least two")
     if gallery is None:
         results = search_others(index, cuts[-1], batch_size=batch_size)
     else:

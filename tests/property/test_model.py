@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from reference import Rows, check_search, rounded_to
 
 import engine
-from engine.types import Metric
+from engine.types import Metric, VectorDtype
 
 new_ids = st.lists(st.integers(0, 60) | st.integers(2**40, 2**40 + 5), max_size=8)
 
@@ -33,7 +33,7 @@ class IndexModel(RuleBasedStateMachine):
         dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
         seed=st.integers(0, 2**32 - 1),
     )
-    def create(self, dim: int, metric: Metric, dtype: str, seed: int) -> None:
+    def create(self, dim: int, metric: Metric, dtype: VectorDtype, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.index = engine.Index(dim, metric=metric, dtype=dtype, n_threads=1)
         self.model: dict[int, Rows] = {}

@@ -17,15 +17,15 @@ from strategies import FAMILIES, Case, cases, metrics
 
 import engine
 from engine import _core
-from engine.types import Metric, RangeResult, SearchResult, SearchStats
+from engine.types import Metric, RangeResult, SearchResult, SearchStats, VectorDtype
 
 STRATEGIES = ("plain", "floats", "scan", "tiles")
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES: tuple[VectorDtype, ...] = ("float32", "float16", "bfloat16")
 every_metric = pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 more_cases = cases(dims=st.integers(1, 64), most=700, dtypes=DTYPES)
 
 
-def build(vectors: Rows, metric: Metric, dtype: str = "float32") -> Any:
+def build(vectors: Rows, metric: Metric, dtype: VectorDtype = "float32") -> Any:
     index = engine.Index(vectors.shape[1], metric=metric, dtype=dtype, n_threads=1)
     index.add(vectors)
     return index
@@ -41,7 +41,7 @@ def identical(found: SearchResult | RangeResult, expected: SearchResult | RangeR
     np.testing.assert_array_equal(found.distances, expected.distances, err_msg=what)
 
 
-def check_all(vectors: Rows, queries: Rows, metric: Metric, k: int = 5, dtype: str = "float32") -> None:
+def check_all(vectors: Rows, queries: Rows, metric: Metric, k: int = 5, dtype: VectorDtype = "float32") -> None:
     """Plain against the oracle, and each other way against plain: in a batch and alone, with an index and without."""
     index, kept = build(vectors, metric, dtype), rounded_to(vectors, dtype)
     plain = search(index, queries, k, "plain")
@@ -118,7 +118,7 @@ def left_out(w: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
     scale = -np.abs(w).max(axis=1, keepdims=True) * np.sign(w[np.arange(len(w)), np.abs(w).argmax(axis=1)])[:, None]
     z = np.rint(w / scale * levels)
     best = (w * z).sum(axis=1, keepdims=True) / np.maximum((z * z).sum(axis=1, keepdims=True), 1)
-    return w - best * z
+    return np.asarray(w - best * z)
 
 
 @every_metric

@@ -27,14 +27,16 @@ from engine import (
     StorageError,
     UnsupportedError,
 )
+from engine.types import Metric
 
+untyped: Any = engine  # whose arguments are wrong on purpose here
 DIM = 8
 VECTORS = np.random.default_rng(0).standard_normal((20, DIM)).astype(np.float32)
 QUERY = np.random.default_rng(1).standard_normal((2, DIM)).astype(np.float32)
 ZERO = np.zeros((1, DIM), np.float32)
 
 
-def index_of(metric: str = "cosine", **options: Any) -> engine.Index:
+def index_of(metric: Metric = "cosine", **options: Any) -> engine.Index:
     """Twenty rows with ids 100 to 119."""
     index = engine.Index(DIM, metric=metric, **options)
     index.add(VECTORS, ids=np.arange(100, 120))
@@ -67,7 +69,7 @@ def damaged(position: int) -> Path:
 class Bad:
     """`call` must raise `error`, its message must match every part of `message`, and the index must not change."""
 
-    call: Callable[[engine.Index], object]
+    call: Callable[[Any], object]
     message: str
     error: type[EngineError] = InvalidArgumentError
 
@@ -88,11 +90,11 @@ BAD = {
         r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite",
     ),
     "nan-in-topk-queries": Bad(
-        lambda i: engine.topk(with_value(np.nan).astype("f4"), VECTORS, 3),
+        lambda i: untyped.topk(with_value(np.nan).astype("f4"), VECTORS, 3),
         r"queries\[1(, 5)?\] .*(nan|NaN).*, expected finite",
     ),
     "nan-in-topk-vectors": Bad(
-        lambda i: engine.topk(QUERY, with_value(np.nan).astype("f4"), 3),
+        lambda i: untyped.topk(QUERY, with_value(np.nan).astype("f4"), 3),
         r"vectors\[1(, 5)?\] .*(nan|NaN).*, expected finite",
     ),
     "inf-in-query": Bad(
@@ -102,7 +104,7 @@ BAD = {
         lambda i: i.add(with_value(-np.inf).astype("f4")), r"vectors\[1(, 5)?\] .*(-inf|Inf).*, expected finite"
     ),
     "inf-in-topk-vectors": Bad(
-        lambda i: engine.topk(QUERY, with_value(np.inf).astype("f4"), 3, metric="l2"),
+        lambda i: untyped.topk(QUERY, with_value(np.inf).astype("f4"), 3, metric="l2"),
         r"vectors\[1(, 5)?\] .*(inf|Inf).*, expected finite",
     ),
     "too-large-for-float32": Bad(
@@ -118,9 +120,9 @@ BAD = {
     "zero-query-under-cosine": Bad(lambda i: i.search(np.vstack([QUERY, ZERO]), 3), r"queries\[2\].*zero.*cosine"),
     "zero-range-query-under-cosine": Bad(lambda i: i.range_search(ZERO, 1.0), r"queries\[0\].*zero.*cosine"),
     "zero-vector-in-topk": Bad(
-        lambda i: engine.topk(QUERY, np.vstack([VECTORS, ZERO]), 3), r"vectors\[20\].*zero.*cosine"
+        lambda i: untyped.topk(QUERY, np.vstack([VECTORS, ZERO]), 3), r"vectors\[20\].*zero.*cosine"
     ),
-    "zero-query-in-topk": Bad(lambda i: engine.topk(ZERO, VECTORS, 3), r"queries\[0\].*zero.*cosine"),
+    "zero-query-in-topk": Bad(lambda i: untyped.topk(ZERO, VECTORS, 3), r"queries\[0\].*zero.*cosine"),
     "zero-once-in-float16": Bad(
         lambda i: index_of(dtype="float16").add(QUERY * 1e-20), r"vectors\[0\].*too small.*float16"
     ),
@@ -128,7 +130,7 @@ BAD = {
     "wrong-dim-of-query": Bad(lambda i: i.search(QUERY[:, :7], 3), r"queries has dim 7, expected 8"),
     "wrong-dim-of-vectors": Bad(lambda i: i.add(VECTORS[:, :7]), r"vectors has dim 7, expected 8"),
     "dims-of-topk-differ": Bad(
-        lambda i: engine.topk(QUERY, VECTORS[:, :7], 3), r"(queries|vectors) has dim [78], expected [78]"
+        lambda i: untyped.topk(QUERY, VECTORS[:, :7], 3), r"(queries|vectors) has dim [78], expected [78]"
     ),
     "query-transposed": Bad(lambda i: i.search(VECTORS.T, 3), r"queries has dim 20, expected 8"),
     "three-axes": Bad(lambda i: i.search(QUERY[None], 3), r"queries has shape \(1, 2, 8\), expected \(n, dim\)"),
@@ -136,7 +138,7 @@ BAD = {
     "no-queries": Bad(lambda i: i.search(QUERY[:0], 3), r"queries has shape \(0, 8\), expected at least one row"),
     "no-vectors": Bad(lambda i: i.add(VECTORS[:0]), r"vectors has shape \(0, 8\), expected at least one row"),
     "no-topk-vectors": Bad(
-        lambda i: engine.topk(QUERY, VECTORS[:0], 3), r"vectors has shape \(0, 8\), expected at least one row"
+        lambda i: untyped.topk(QUERY, VECTORS[:0], 3), r"vectors has shape \(0, 8\), expected at least one row"
     ),
     "ragged-lists": Bad(lambda i: i.search([[1.0] * 8, [1.0] * 7], 3), r"queries is not a rectangular array"),
     # kinds of array
@@ -156,16 +158,16 @@ BAD = {
     "k-float": Bad(lambda i: i.search(QUERY, 2.0), r"k is 2\.0, expected an integer"),
     "k-text": Bad(lambda i: i.search(QUERY, "3"), r"k is '3', expected an integer"),
     "k-bool": Bad(lambda i: i.search(QUERY, True), r"k is True, expected an integer"),
-    "k-none": Bad(lambda i: engine.topk(QUERY, VECTORS, None), r"k is None, expected an integer"),
+    "k-none": Bad(lambda i: untyped.topk(QUERY, VECTORS, None), r"k is None, expected an integer"),
     "k-beyond-int32": Bad(lambda i: i.search(QUERY, 2**40), r"k is 1099511627776, expected an integer from 1 to"),
     "radius-nan": Bad(lambda i: i.range_search(QUERY, np.nan), r"radius is nan, expected a finite number"),
     "radius-inf": Bad(lambda i: i.range_search(QUERY, np.inf), r"radius is inf, expected a finite number"),
     "radius-text": Bad(lambda i: i.range_search(QUERY, "near"), r"radius is 'near', expected a number"),
     "threads-zero": Bad(lambda i: i.search(QUERY, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"),
     "threads-text": Bad(lambda i: i.search(QUERY, 3, n_threads="all"), r"n_threads is 'all', expected an integer"),
-    "threads-of-index": Bad(lambda i: engine.Index(DIM, n_threads=-1), r"n_threads is -1, expected an integer from 1"),
+    "threads-of-index": Bad(lambda i: untyped.Index(DIM, n_threads=-1), r"n_threads is -1, expected an integer from 1"),
     "threads-of-topk": Bad(
-        lambda i: engine.topk(QUERY, VECTORS, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"
+        lambda i: untyped.topk(QUERY, VECTORS, 3, n_threads=0), r"n_threads is 0, expected an integer from 1"
     ),
     # ids
     "ids-twice-in-one-call": Bad(lambda i: i.add(QUERY, ids=[7, 7]), r"ids.*7.*(twice|unique|distinct|duplicate)"),
@@ -197,12 +199,12 @@ BAD = {
         lambda i: i.search(QUERY, 3, filter=np.ones((2, 20), bool)), r"filter has shape \(2, 20\), expected"
     ),
     "topk-mask-too-short": Bad(
-        lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(19, bool)), r"mask has shape \(19,\), expected \(20,\)"
+        lambda i: untyped.topk(QUERY, VECTORS, 3, mask=np.ones(19, bool)), r"mask has shape \(19,\), expected \(20,\)"
     ),
     "topk-mask-of-ints": Bad(
-        lambda i: engine.topk(QUERY, VECTORS, 3, mask=np.ones(20, int)), r"mask has dtype int64, expected bool"
+        lambda i: untyped.topk(QUERY, VECTORS, 3, mask=np.ones(20, int)), r"mask has dtype int64, expected bool"
     ),
-    "bitmap-too-short": Bad(lambda i: i.search(QUERY, 3, filter=engine.Bitmap(np.ones(19, bool))), r"filter.*19.*20"),
+    "bitmap-too-short": Bad(lambda i: i.search(QUERY, 3, filter=untyped.Bitmap(np.ones(19, bool))), r"filter.*19.*20"),
     "filter-of-floats": Bad(lambda i: i.search(QUERY, 3, filter=np.ones(20)), r"filter has dtype float64, expected"),
     "filter-negative-id": Bad(lambda i: i.search(QUERY, 3, filter=[100, -1]), r"filter\[1\] is -1, expected 0 to"),
     "filter-unknown-id": Bad(lambda i: i.search(QUERY, 3, filter=[100, 99]), r"(ids|filter).*99.*not in the index"),
@@ -212,25 +214,28 @@ BAD = {
     "filter-text": Bad(lambda i: i.search(QUERY, 3, filter="red"), r"filter.*"),
     "filter-function": Bad(lambda i: i.search(QUERY, 3, filter=lambda row: True), r"filter.*"),
     # the index itself
-    "search-on-empty-index": Bad(lambda i: engine.Index(DIM).search(QUERY, 3), r"empty", NotBuiltError),
-    "range-search-on-empty-index": Bad(lambda i: engine.Index(DIM).range_search(QUERY, 1.0), r"empty", NotBuiltError),
+    "search-on-empty-index": Bad(lambda i: untyped.Index(DIM).search(QUERY, 3), r"no vectors", NotBuiltError),
+    "range-search-on-empty-index": Bad(
+        lambda i: untyped.Index(DIM).range_search(QUERY, 1.0), r"no vectors", NotBuiltError
+    ),
     "unknown-metric": Bad(
-        lambda i: engine.Index(DIM, metric="euclid"), r"metric is 'euclid', expected one of 'cosine', 'ip', 'l2'"
+        lambda i: untyped.Index(DIM, metric="euclid"), r"metric is 'euclid', expected one of 'cosine', 'ip', 'l2'"
     ),
     "unknown-metric-in-topk": Bad(
-        lambda i: engine.topk(QUERY, VECTORS, 3, metric="dot"), r"metric is 'dot', expected one of 'cosine', 'ip', 'l2'"
+        lambda i: untyped.topk(QUERY, VECTORS, 3, metric="dot"),
+        r"metric is 'dot', expected one of 'cosine', 'ip', 'l2'",
     ),
-    "metric-none": Bad(lambda i: engine.Index(DIM, metric=None), r"metric is None, expected one of"),
-    "unknown-kind": Bad(lambda i: engine.Index(DIM, kind="tree"), r"kind is 'tree', expected one of 'exact'"),
+    "metric-none": Bad(lambda i: untyped.Index(DIM, metric=None), r"metric is None, expected one of"),
+    "unknown-kind": Bad(lambda i: untyped.Index(DIM, kind="tree"), r"kind is 'tree', expected one of 'exact'"),
     "unknown-dtype": Bad(
-        lambda i: engine.Index(DIM, dtype="float8"),
+        lambda i: untyped.Index(DIM, dtype="float8"),
         r"dtype is 'float8', expected one of 'float32', 'float16', 'bfloat16'",
     ),
-    "dim-zero": Bad(lambda i: engine.Index(0), r"dim is 0, expected an integer from 1 to 65536"),
-    "dim-float": Bad(lambda i: engine.Index(8.0), r"dim is 8\.0, expected an integer"),
-    "dim-too-large": Bad(lambda i: engine.Index(65_537), r"dim is 65537, expected an integer from 1 to 65536"),
+    "dim-zero": Bad(lambda i: untyped.Index(0), r"dim is 0, expected an integer from 1 to 65536"),
+    "dim-float": Bad(lambda i: untyped.Index(8.0), r"dim is 8\.0, expected an integer"),
+    "dim-too-large": Bad(lambda i: untyped.Index(65_537), r"dim is 65537, expected an integer from 1 to 65536"),
     "unknown-device": Bad(
-        lambda i: engine.topk(QUERY, VECTORS, 3, device="tpu"), r"device is 'tpu', expected 'cpu'", UnsupportedError
+        lambda i: untyped.topk(QUERY, VECTORS, 3, device="tpu"), r"device is 'tpu', expected 'cpu'", UnsupportedError
     ),
     # files
     "save-into-nowhere": Bad(
@@ -238,22 +243,22 @@ BAD = {
     ),
     "save-over-a-folder": Bad(lambda i: i.save(folder_of()), r"Is a directory", StorageError),
     "load-from-nowhere": Bad(
-        lambda i: engine.Index.load(folder_of() / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError
+        lambda i: untyped.Index.load(folder_of() / "x.nrf"), r"No such file or directory.*x\.nrf", StorageError
     ),
     "load-text": Bad(
-        lambda i: engine.Index.load(folder_of(a=b"hello, world, how are you?") / "a"),
+        lambda i: untyped.Index.load(folder_of(a=b"hello, world, how are you?") / "a"),
         r"/a is not a nearfield index: it begins with b'hello, w'",
         CorruptIndexError,
     ),
-    "load-empty-file": Bad(lambda i: engine.Index.load(folder_of(a=b"") / "a"), r"/a is empty", CorruptIndexError),
+    "load-empty-file": Bad(lambda i: untyped.Index.load(folder_of(a=b"") / "a"), r"/a is empty", CorruptIndexError),
     "load-damaged-start": Bad(
-        lambda i: engine.Index.load(damaged(40)), r"damaged\.nrf is damaged: the checksum", CorruptIndexError
+        lambda i: untyped.Index.load(damaged(40)), r"damaged\.nrf is damaged: the checksum", CorruptIndexError
     ),
     "load-damaged-end": Bad(
-        lambda i: engine.Index.load(damaged(-100), mmap=False), r"damaged\.nrf is damaged: the", CorruptIndexError
+        lambda i: untyped.Index.load(damaged(-100), mmap=False), r"damaged\.nrf is damaged: the", CorruptIndexError
     ),
     "save-to-a-number": Bad(lambda i: i.save(3), r"path is 3, expected a path"),
-    "load-none": Bad(lambda i: engine.Index.load(None), r"path is None, expected a path"),
+    "load-none": Bad(lambda i: untyped.Index.load(None), r"path is None, expected a path"),
 }
 
 
@@ -470,8 +475,10 @@ def test_a_folder_without_images() -> None:
     pytest.importorskip("PIL")
     import encoders
 
-    with pytest.raises(InvalidArgumentError, match=r"no images"):
-        engine.Collection.from_images(folder_of(**{"notes.txt": b"hello"}), encoders.get("pixels"), progress=False)
+    with pytest.raises(InvalidArgumentError, match=r"folder is .*, expected a folder with .png"):
+        engine.Collection.from_images(
+            folder_of(**{"notes.txt": b"hello"}), encoders.get("pixels"), labels=None, progress=False
+        )
 
 
 def test_a_text_file_named_png() -> None:
@@ -480,6 +487,6 @@ def test_a_text_file_named_png() -> None:
 
     folder = folder_of(**{"text.png": b"this is not an image", "empty.png": b""})
     image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(folder / "good.png")
-    collection = engine.Collection.from_images(folder, encoders.get("pixels"), progress=False)
+    collection = engine.Collection.from_images(folder, encoders.get("pixels"), labels=None, progress=False)
     assert len(collection) == 1
     assert {Path(str(skipped[0])).name for skipped in collection.skipped} == {"text.png", "empty.png"}

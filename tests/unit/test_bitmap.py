@@ -63,8 +63,8 @@ def test_the_mask_is_copied() -> None:
     ("mask", "message"),
     [
         (np.ones(3, np.uint8), "mask has dtype uint8, expected bool"),
-        (np.ones((2, 2), bool), r"mask has shape \(2, 2\)"),
-        (np.array(True), r"mask has shape \(\)"),
+        (np.ones((2, 2), bool), "mask has 2 dimensions, expected 1"),
+        (np.array(True), "mask has 0 dimensions, expected 1"),
         ([1, 0, 1], "mask has dtype int64, expected bool"),
         (np.array(["a"]), "mask has dtype <U1, expected bool"),
     ],
@@ -80,9 +80,8 @@ def test_wrong_masks(mask: Any, message: str) -> None:
         (3, [3], r"rows.*3"),
         (3, [0, -1], r"rows.*-1"),
         (3, [0.5], r"rows has dtype float64, expected integers"),
-        (3, [[1, 2]], r"rows has shape \(1, 2\)"),
+        (3, [[1, 2]], "rows has 2 dimensions, expected 1"),
         (-1, [], r"n is -1"),
-        (2.5, [], r"n is 2.5"),
     ],
 )
 def test_wrong_rows(n: Any, rows: Any, message: str) -> None:
@@ -98,7 +97,7 @@ def test_lengths_must_agree(operator: str) -> None:
 
 def test_only_with_bitmaps() -> None:
     with pytest.raises(TypeError):
-        engine.Bitmap(np.ones(3, bool)) & 1  # type: ignore[operator]
+        engine.Bitmap(np.ones(3, bool)) & 1
 
 
 def test_repr_says_how_many() -> None:

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import engine
+from engine.types import SearchResult
 
 # A search of many seconds: everything is as far as everything else, so nothing can be screened away early.
 LONG = """
@@ -95,14 +97,14 @@ def test_searches_at_once_give_the_answers_of_searches_in_turn(rng: np.random.Ge
     index = engine.Index(48)
     index.add(vectors)
     mask = rng.random(5000) < 0.2
-    calls = [
-        lambda some=some, allowed=allowed: index.search(some, 10, filter=allowed, n_threads=n_threads)
-        for some in np.split(queries, 16)
-        for allowed in (None, mask)
-    ] * 3
-    in_turn = [call() for call in calls]
+
+    def call(some: NDArray[np.float32], allowed: NDArray[np.bool_] | None) -> SearchResult:
+        return index.search(some, 10, filter=allowed, n_threads=n_threads)
+
+    problems = [(some, allowed) for some in np.split(queries, 16) for allowed in (None, mask)] * 3
+    in_turn = [call(*problem) for problem in problems]
     with ThreadPoolExecutor(8) as pool:
-        at_once = list(pool.map(lambda call: call(), calls))
+        at_once = list(pool.map(lambda problem: call(*problem), problems))
     for left, right in zip(in_turn, at_once, strict=True):
         np.testing.assert_array_equal(left.ids, right.ids)
         np.testing.assert_array_equal(left.distances, right.distances)
@@ -144,3 +146,71 @@ def test_a_forked_child_can_search(rng: np.random.Generator) -> None:
         finally:
             os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+WAITING = """
+import faulthandler, threading
+import numpy as np, engine
+faulthandler.dump_traceback_later(60, exit=True)
+rng = np.random.default_rng(0)
+vectors = rng.standard_normal((100_000, 256), dtype=np.float32)
+index = engine.Index(256, n_threads=2)
+index.add(vectors[:100])
+done = threading.Event()
+
+def look():
+    while not done.is_set():
+        len(index), index.ids, index.nbytes, index.codes_nbytes, repr(index), index.get([0])
+        index.search(vectors[:2], 3, filter=[1, 2, 3])
+        index.range_search(vectors[:2], 0.5)
+
+threads = [threading.Thread(target=look) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(3):
+    index.add(vectors)
+index.remove(np.arange(50, 1000))
+done.set()
+for thread in threads:
+    thread.join()
+print(len(index))
+"""
+
+
+def test_nobody_waits_for_ever() -> None:
+    """A change takes the GIL to look for Ctrl-C while it holds the lock, so whoever waits for that must not hold it."""
+    ran = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=False, timeout=120)
+    assert ran.stdout.strip() == str(300_100 - 950), ran.stderr
+
+
+def test_ctrl_c_ends_a_long_add() -> None:
+    """And leaves the index as it was."""
+    code = """
+import sys
+import numpy as np, engine
+vectors = np.random.default_rng(0).standard_normal((1000, 512), dtype=np.float32)
+many = np.broadcast_to(vectors, (300, 1000, 512)).reshape(-1, 512)
+index = engine.Index(512, n_threads=1)
+index.add(vectors)
+before = index.search(vectors[:5], 3).ids
+print("ready", flush=True)
+try:
+    index.add(many)
+except KeyboardInterrupt:
+    print(len(index), (index.search(vectors[:5], 3).ids == before).all(), index.add(vectors[0]), flush=True)
+    sys.exit(3)
+print("finished", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        start = time.perf_counter()
+        os.kill(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        seconds = time.perf_counter() - start
+    finally:
+        process.kill()
+    assert (process.returncode, stdout) == (3, "1000 True [1000]\n"), stderr
+    assert seconds < 2

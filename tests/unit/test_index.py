@@ -10,6 +10,7 @@ from reference import check_range, check_search, rounded_to
 
 import engine
 from engine.storage import read_container, write_container
+from engine.types import Metric, VectorDtype
 
 DIM = 24
 VECTORS = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
@@ -93,7 +94,7 @@ def test_many_small_adds() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
-def test_dtypes(dtype: str, size: int) -> None:
+def test_dtypes(dtype: VectorDtype, size: int) -> None:
     index = engine.Index(DIM, metric="l2", dtype=dtype)
     index.add(VECTORS)
     assert index.dtype == dtype
@@ -139,7 +140,7 @@ def test_a_mask_follows_the_rows_after_removing(index: engine.Index, rng: np.ran
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
-def test_range_search(metric: str, rng: np.random.Generator) -> None:
+def test_range_search(metric: Metric, rng: np.random.Generator) -> None:
     index = engine.Index(DIM, metric=metric)
     index.add(VECTORS)
     mask = rng.random(300) < 0.5

@@ -17,9 +17,10 @@ from reference import rounded_to
 from strategies import Case, cases
 
 from engine import _core
+from engine.types import VectorDtype
 
 kernels = _core.kernels
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES: tuple[VectorDtype, ...] = ("float32", "float16", "bfloat16")
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 LENGTHS = [*range(1, 98), 384, 768, 1024, 1536, 4096, 65_536]
 

@@ -168,11 +168,10 @@ def test_the_document_tells_the_truth(path: Path) -> None:
 def test_every_flipped_byte_is_found(path: Path, mmap: bool) -> None:
     raw = path.read_bytes()
     for position in range(len(raw)):
-        for flip in (0x01, 0x80, 0xFF):
-            damaged = bytearray(raw)
-            damaged[position] ^= flip
-            path.write_bytes(damaged)
-            refused(path, mmap=mmap)
+        damaged = bytearray(raw)
+        damaged[position] ^= (0x01, 0x80, 0xFF)[position % 3]
+        path.write_bytes(damaged)
+        refused(path, mmap=mmap)
 
 
 @both

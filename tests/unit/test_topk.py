@@ -28,8 +28,9 @@ def test_a_result_by_hand() -> None:
 def test_shapes_and_dtypes() -> None:
     found = engine.topk(QUERIES, VECTORS, 3)
     assert found.metric == "cosine"
-    assert (found.ids.shape, found.ids.dtype) == ((7, 3), np.int64)
-    assert (found.distances.shape, found.distances.dtype) == ((7, 3), np.float32)
+    assert found.ids.shape == found.distances.shape == (7, 3)
+    assert found.ids.dtype == np.int64
+    assert found.distances.dtype == np.float32
     assert engine.topk(QUERIES[0], VECTORS, 3).ids.shape == (1, 3)
     assert engine.topk(QUERIES[0], VECTORS[0], 3).ids.tolist() == [[0, -1, -1]]
 

@@ -58,7 +58,7 @@ def test_attributes_are_not_shared() -> None:
 def test_a_range_result_is_a_sequence_of_hits() -> None:
     result = within()
     assert len(result) == 3
-    hits = [(ids.tolist(), distances.tolist()) for ids, distances in result]
+    hits = [(ids.tolist(), distances.tolist()) for ids, distances in (result[i] for i in range(3))]
     assert [ids for ids, _ in hits] == [[5, 1], [], [9]]
     assert result[-1][0].tolist() == [9]
     np.testing.assert_array_equal(result.similarities, -result.distances)

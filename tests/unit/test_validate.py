@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from engine import _validate as validate
+from engine import _validate
 from engine.exceptions import InvalidArgumentError
 
-MATRIX = np.arange(12, dtype=np.float32).reshape(3, 4)
+validate: Any = _validate  # whose arguments are wrong on purpose here
+MATRIX: Any = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
 class Subclass(np.ndarray):

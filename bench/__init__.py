@@ -1,0 +1,1 @@
+"""Benchmarks against other libraries: `python -m bench.run exact`, or `nearfield bench exact`."""
