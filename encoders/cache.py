@@ -52,7 +52,8 @@ class CachedEncoder:
     Notes
     -----
     An item is known by its content: the decoded pixels and their shape, or the text. Queries, documents and images are
-    kept apart, and so are encoders of different fingerprints. A damaged row counts as unseen.
+    kept apart, and so are encoders of different fingerprints. A damaged row counts as unseen, and vectors that are not
+    finite are not kept.
 
     Examples
     --------
@@ -111,8 +112,9 @@ class CachedEncoder:
                 raise EncoderMismatchError(
                     f"{self.encoder!r} returned shape {vectors.shape}, expected {(len(missing), self.dim)}"
                 )
-            rows.put(list(missing), vectors)
-            known.update(zip(missing, vectors, strict=True))
+            fresh = dict(zip(missing, vectors, strict=True))
+            rows.put({key: vector for key, vector in fresh.items() if np.isfinite(vector).all()})
+            known |= fresh
         self.n_misses += len(missing)
         self.n_hits += len(items) - len(missing)
         return np.array([known[key] for key in keys], np.float32).reshape(len(keys), self.dim)
@@ -151,12 +153,10 @@ class Rows:
             if row["key"].tobytes() == key and row["checksum"] == self.checksum(key, row["vector"])
         }
 
-    def put(self, keys: list[bytes], vectors: Vectors) -> None:
+    def put(self, vectors: dict[bytes, Vectors]) -> None:
         """Append rows. No fsync: after a power cut the checksums tell what arrived."""
-        rows = np.empty(len(keys), self.dtype)
-        rows["key"] = np.array(keys, "V16")
-        rows["vector"] = vectors
-        rows["checksum"] = [self.checksum(key, vector) for key, vector in zip(keys, rows["vector"], strict=True)]
+        entries = [(key, self.checksum(key, vector), vector) for key, vector in vectors.items()]
+        rows = np.array(entries, self.dtype)
         try:
             with open(self.path, "ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)

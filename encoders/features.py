@@ -88,11 +88,14 @@ class TorchFeatureExtractor(BaseEncoder):
         Draws of the noise, whose features are averaged.
     batch_size : int, default 32
         Images in one forward pass.
+    architecture : str, optional
+        What stands for the module's code in the fingerprint, which cannot see ``forward``. Default: ``repr(module)``,
+        which releases of torch may change.
 
     Notes
     -----
-    The fingerprint covers weights, ``repr(module)``, layer, pooling, noise and `preprocess`: by its repr, or by source
-    and closure if it is a function. It does not see the code of ``forward``.
+    The fingerprint covers weights, `architecture`, layer, pooling, noise and `preprocess`: by its repr, or by source
+    and closure if it is a function.
 
     Examples
     --------
@@ -113,6 +116,7 @@ class TorchFeatureExtractor(BaseEncoder):
         noise: NoiseSpec | None = None,
         n_noise: int = 1,
         batch_size: int = 32,
+        architecture: str | None = None,
     ) -> None:
         if noise is not None and not isinstance(noise, NoiseSpec):
             raise InvalidArgumentError(f"noise is {show(noise)}, expected a NoiseSpec or None")
@@ -122,7 +126,7 @@ class TorchFeatureExtractor(BaseEncoder):
         self._lock = threading.Lock()  # hooks of two threads would hear each other's pass
         probe = self._forward([np.full((64, 64, 3), 127, np.uint8)])
         settings = {
-            "module": repr(module),
+            "architecture": repr(module) if architecture is None else architecture,
             "layer": layer,
             "pool": pool,
             "preprocess": describe(preprocess),
@@ -170,7 +174,7 @@ def describe(function: Callable[..., Any]) -> str:
         return f"{inspect.getsource(function)} {sorted(closure.items())}"
     except (OSError, TypeError):
         raise InvalidArgumentError(
-            f"preprocess is {show(text)}, expected an object whose repr tells its settings, or a function from a file"
+            f"preprocess is {text}, expected an object whose repr tells its settings, or a function from a file"
         ) from None
 
 
@@ -186,4 +190,4 @@ def load(model: str, *, layer: str = "_avg_pooling", pool: str = "gap", batch_si
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     # These weights want grey levels centred at 127 and divided by 128, not the usual ImageNet statistics.
     preprocess = Preprocess(mean=(127.0,) * 3, std=(128.0,) * 3)
-    return TorchFeatureExtractor(net, layer, pool, preprocess=preprocess, batch_size=batch_size)
+    return TorchFeatureExtractor(net, layer, pool, preprocess=preprocess, batch_size=batch_size, architecture=model)

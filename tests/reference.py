@@ -80,9 +80,7 @@ def check_search(
     assert np.isposinf(result.distances[:, n_found:]).all()
     for query in range(len(queries)):
         rows = oracle.check_hits(query, result.ids[query, :n_found], result.distances[query, :n_found])
-        best = np.sort(oracle.found[query, oracle.rows])[:n_found]
-        excess = abs(oracle.found[query, rows] - best) - oracle.tolerance[query, rows] - spacing(best)
-        assert (excess <= 0).all(), f"query {query}: rows {rows} are not the nearest, scores {best} were possible"
+        oracle.check_nearest(query, rows)
         oracle.check_duplicates(rows)
 
 
@@ -143,9 +141,17 @@ class Oracle:
         inside = abs(found) <= FLOAT32.max
         order = np.lexsort((ids[inside], distances[inside]))
         assert (order == np.arange(len(order))).all(), f"query {query}: {ids} at {distances} not by (distance, id)"
-        falling = found[:-1] - found[1:] > self.tolerance[query, rows[:-1]] + self.tolerance[query, rows[1:]]
-        assert not falling.any(), f"query {query}: scores {found} fall"
+        least = np.maximum.accumulate(found - self.tolerance[query, rows])
+        assert (least <= found + self.tolerance[query, rows]).all(), f"query {query}: scores {found} fall"
         return rows
+
+    def check_nearest(self, query: int, rows: NDArray[np.intp]) -> None:
+        """Demand that no row left out is nearer than one of `rows`, by more than float32 can tell."""
+        left = np.setdiff1d(self.rows, rows)
+        if len(left) and len(rows):
+            furthest = (self.found[query, rows] - self.tolerance[query, rows]).max()
+            nearer = left[self.found[query, left] + self.tolerance[query, left] < furthest]
+            assert not len(nearer), f"query {query}: rows {nearer} are nearer than some of {rows}"
 
     def check_duplicates(self, rows: NDArray[np.intp]) -> None:
         """Demand that of equal vectors those with the smallest ids came back, in that order."""

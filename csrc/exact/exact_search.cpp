@@ -342,10 +342,13 @@ const char* name_of(Strategy strategy) {
   }
 }
 
-/// The cheapest way for `n_queries` over `n_rows`; measured costs stand in docs/certified_exact.md.
+/// Without codes: up to here one float64 pass a query is cheaper than packing tiles, from there on coding the rows pays at once.
+constexpr std::size_t kFewQueries = 4, kManyQueries = 192;
+
+/// The cheapest way for `n_queries` over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   if (n_rows <= 2 * kTileRows || k * 8 >= n_rows) return Strategy::plain;
-  if (!corpus.codes) return n_queries < 4 ? Strategy::plain : Strategy::floats;
+  if (!corpus.codes) return n_queries <= kFewQueries ? Strategy::plain : Strategy::floats;
   return n_queries < 8 ? Strategy::scan : Strategy::tiles;
 }
 
@@ -361,10 +364,9 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
   Corpus corpus = given;
   const std::size_t n_rows = corpus.rows.n_rows, n_allowed = options.filter ? options.filter->count() : n_rows;
 
-  // Coding costs about as much as 64 float32 passes of a query; a large enough batch earns it back at once.
   std::optional<quant::NibbleCodes> codes;
   const bool wants_codes = options.strategy == Strategy::scan || options.strategy == Strategy::tiles;
-  if (!corpus.codes && (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= 64 && !options.filter))) {
+  if (!corpus.codes && (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= kManyQueries && !options.filter))) {
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }

@@ -363,9 +363,10 @@ class KNNClassifier(Classifier):
 
 def as_votes(value: ArrayLike, distances: NDArray[np.float32]) -> Weights:
     """What a callable made of `distances`, checked."""
-    votes = np.where(np.isfinite(distances), as_array(value, "what weights returned"), 0.0)
-    if votes.shape != distances.shape:
-        raise InvalidArgumentError(f"weights returned shape {np.shape(value)}, expected {distances.shape}")
+    given = as_array(value, "what weights returned")
+    if given.shape != distances.shape:
+        raise InvalidArgumentError(f"weights returned shape {given.shape}, expected {distances.shape}")
+    votes = np.where(np.isfinite(distances), given, 0.0)
     if not np.isfinite(votes).all() or (votes < 0).any() or not votes.any(axis=1).all():
         raise InvalidArgumentError("weights returned votes that are negative or not finite, or only zeros for a row")
     return votes

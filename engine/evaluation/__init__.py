@@ -1,7 +1,7 @@
 """Judging: labels that were predicted, ids that were found, and the exact answer to compare with."""
 
+from .brute_force import ground_truth
 from .classification import ClassReport, accuracy, class_report, top_k_accuracy
-from .ground_truth import ground_truth
 from .retrieval import label_recall_at_k, recall_at_k
 
 __all__ = [

@@ -64,7 +64,7 @@ def top_k_accuracy(y_true: ArrayLike, scores: ArrayLike, k: int = 5, *, classes:
     places = np.minimum(np.searchsorted(names, true, sorter=order), len(names) - 1)
     columns = order[places]
     if (unknown := names[columns] != true).any():
-        raise InvalidArgumentError(f"y_true holds {true[np.argmax(unknown)]!r}, expected one of classes")
+        raise InvalidArgumentError(f"y_true holds {true[np.argmax(unknown)].item()!r}, expected one of classes")
     own = np.take_along_axis(scored, columns[:, None], axis=1)
     n_better = (scored >= own).sum(axis=1) - 1
     return float(np.mean(n_better < k))

@@ -187,7 +187,9 @@ def test_threads_end_when_the_reader_is_given_up(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("batch_size", 1.5), ("workers", 10**6)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch_size", 0), ("workers", 0), ("batch_size", 1.5), ("workers", 10**6)]
+)
 def test_options_of_the_reader_are_checked(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=name):
         list(read_images(tmp_path, ["a.png"], **{name: value}))

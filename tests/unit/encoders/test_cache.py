@@ -190,11 +190,11 @@ def test_an_encoder_that_lies_about_its_shape_is_refused(tmp_path: Path) -> None
         CachedEncoder(liar, tmp_path).encode_queries(["a", "b"])
 
 
-def test_vectors_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_vectors_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
     broken: Any = Counting()
     broken.encode_queries = lambda texts: np.full((len(texts), DIM), np.nan, np.float32)
-    cached = CachedEncoder(broken, tmp_path)
-    assert np.isnan(cached.encode_queries(["a"])).all()  # handed on: a collection lists such items as skipped
+    assert np.isnan(CachedEncoder(broken, tmp_path).encode_queries(["a"])).all()
+    assert (CachedEncoder(Counting(), tmp_path).encode_queries(["a"]) == Counting().encode_queries(["a"])).all()
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
@@ -214,5 +214,7 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> No
     file = rows_file(tmp_path)
     file.unlink()
     file.mkdir()
-    with pytest.raises(StorageError, match="cannot write the cache"):
+    with pytest.raises(StorageError, match="cannot read the cache"):
         cached.encode_queries(["a"])
+    with pytest.raises(StorageError, match="cannot write the cache"):
+        CachedEncoder(Counting(), Path("/proc")).encode_queries(["a"])

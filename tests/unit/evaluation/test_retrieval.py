@@ -175,7 +175,7 @@ def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.Mon
     queries, vectors = rng.standard_normal((11, 5)), rng.standard_normal((40, 5))
     mask = rng.random((11, 40)) < 0.5
     whole = ground_truth(queries, vectors, 4, mask=mask)
-    monkeypatch.setattr("engine.evaluation.ground_truth.BLOCK_BYTES", 3 * 40 * 8)
+    monkeypatch.setattr("engine.evaluation.brute_force.BLOCK_BYTES", 3 * 40 * 8)
     np.testing.assert_array_equal(ground_truth(queries, vectors, 4, mask=mask).ids, whole.ids)
 
 
