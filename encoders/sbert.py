@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ class SbertEncoder(BaseEncoder):
         package = require("sentence_transformers", f"the encoder 'sbert:{model}'")
         folder = model_folder(model)
         try:
-            self.model: Any = package.SentenceTransformer(os.fspath(folder), device=device, local_files_only=True)
+            with quiet():
+                self.model: Any = package.SentenceTransformer(os.fspath(folder), device=device, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise InvalidArgumentError(
                 f"model is {show(model)}, expected a folder of sentence-transformers: {error}"
@@ -96,6 +98,19 @@ class SbertEncoder(BaseEncoder):
             show_progress_bar=False,
         )
         return np.asarray(vectors, np.float32).reshape(-1, self.dim)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bars that transformers draws while it loads weights."""
+    logging = require("transformers.utils.logging", "sentence-transformers")
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def model_folder(model: str) -> Path:

@@ -323,14 +323,15 @@ def test_scanning_all_layers_leaves_out_what_gives_no_vectors(net: Any, images: 
 
 
 def test_bad_arguments_of_a_scan(net: Any, images: list[Any]) -> None:
-    for changed, message in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"labels": [1]}, "labels has shape"),
         ({"layers": ["nothing"]}, "layer is 'nothing'"),
         ({"pools": ["max"]}, "pool is 'max'"),
         ({"layers": ["head"]}, "pools is"),
         ({"n_neighbors": 0}, "n_neighbors is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-    ]:
+    ]
+    for changed, message in cases:
         options: dict[str, Any] = {"labels": [0, 1] * 3, "preprocess": SMALL, **changed}
         with pytest.raises(InvalidArgumentError, match=message):
             scan_layers(net, images, options.pop("labels"), **options)
@@ -372,4 +373,4 @@ def test_efficientnet_does_not_depend_on_the_batch(efficientnet: Any, photograph
 
 def test_efficientnet_has_one_fingerprint(efficientnet: Any) -> None:
     assert encoders.get(DEEP, batch_size=2).fingerprint == efficientnet.fingerprint
-    assert efficientnet.fingerprint == "features:?"
+    assert efficientnet.fingerprint == "features:523ea019de99e4cd77ad3c521ba46a0c"

@@ -65,13 +65,13 @@ def test_every_available_name_loads() -> None:
     ],
 )
 def test_an_unknown_name_is_answered_with_close_ones(name: Any, close: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="name is .*expected") as error:
+    with pytest.raises(InvalidArgumentError, match=r"name is .*expected") as error:
         encoders.get(name)
     assert close in str(error.value)
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="pixels does not take these options: .*'colour'"):
+    with pytest.raises(InvalidArgumentError, match=r"pixels does not take these options: .*'colour'"):
         encoders.get("pixels", colour=True)
 
 
@@ -105,13 +105,11 @@ def test_require_gives_the_module() -> None:
 
 def test_an_encoder_refuses_what_its_model_does_not_take() -> None:
     plain = BaseEncoder(EncoderSpec("plain", 3))
-    for encode, kind in (
-        (lambda: plain.encode_images([IMAGE]), "images"),
-        (lambda: plain.encode_queries(["a"]), "texts"),
-        (lambda: plain.encode_documents(["a"]), "texts"),
-    ):
-        with pytest.raises(UnsupportedError, match=f"takes no {kind}"):
-            encode()
+    with pytest.raises(UnsupportedError, match="takes no images"):
+        plain.encode_images([IMAGE])
+    for encode in (plain.encode_queries, plain.encode_documents):
+        with pytest.raises(UnsupportedError, match="takes no texts"):
+            encode(["a"])
 
 
 def test_own_families_can_be_registered(families: dict[str, base.Family]) -> None:

@@ -79,6 +79,10 @@ def test_fingerprint_and_prefixes(minilm: Any, folder: Path) -> None:
     assert encoders.get(MINILM, batch_size=3).fingerprint == minilm.fingerprint
 
 
+def test_minilm_has_one_fingerprint(minilm: Any) -> None:
+    assert minilm.fingerprint == "sbert:cc5433e20d41af2a59451161f7a5551f"
+
+
 def test_other_weights_are_another_fingerprint(folder: Path, tmp_path: Path) -> None:
     from encoders.sbert import files_hash
 

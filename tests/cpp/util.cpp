@@ -1,0 +1,132 @@
+// The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
+#include <atomic>
+#include <cstdio>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <unordered_map>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/buffer.hpp"
+#include "util/id_map.hpp"
+#include "util/rounding.hpp"
+#include "util/thread_pool.hpp"
+#include "util/topk.hpp"
+
+#define CHECK(condition) \
+  ((condition) ? void() : (std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), std::exit(1)))
+
+using namespace engine;
+
+/// Random insertions and removals, the last row filling each gap, against std::unordered_map.
+void test_id_map() {
+  std::mt19937_64 random(1);
+  std::vector<std::int64_t> ids;
+  IdMap map;
+  std::unordered_map<std::int64_t, std::size_t> truth;
+  CHECK(map.find(3, ids) == IdMap::kNone);
+  for (int step = 0; step < 20'000; ++step) {
+    const auto id = static_cast<std::int64_t>(random() % 400) * (step % 2 ? 1 : 1'000'003);
+    if (random() % 5 < 3) {
+      map.reserve(ids.size() + 1, ids);
+      ids.push_back(id);
+      const bool added = map.insert(ids.size() - 1, ids);
+      CHECK(added == truth.try_emplace(id, ids.size() - 1).second);
+      if (!added) ids.pop_back();
+    } else if (!ids.empty()) {
+      const std::int64_t gone = ids[random() % ids.size()];
+      const std::size_t row = truth.at(gone), last = ids.size() - 1;
+      map.erase(gone, ids);
+      truth.erase(gone);
+      if (row != last) {
+        map.move(ids[last], row, ids);
+        truth[ids[last]] = row;
+        ids[row] = ids[last];
+      }
+      ids.pop_back();
+    }
+    const std::uint32_t found = map.find(id, ids);
+    CHECK(truth.contains(id) ? found == truth[id] : found == IdMap::kNone);
+  }
+}
+
+/// What a reader shares does not change; what is borrowed is copied before the first write.
+void test_buffer() {
+  Buffer<int> buffer;
+  const std::vector<int> first{1, 2, 3};
+  buffer.append(first);
+  const int* const seen = buffer.data();
+  const auto reader = buffer.share();
+  buffer.writable()[0] = 9;
+  CHECK(buffer.data() != seen && seen[0] == 1 && buffer[0] == 9);
+
+  const auto file = std::make_shared<std::vector<int>>(std::vector<int>{4, 5});
+  auto borrowed = Buffer<int>::borrow(*file, file);
+  CHECK(borrowed.data() == file->data() && borrowed.size() == 2);
+  borrowed.append(first);
+  CHECK(borrowed.data() != file->data() && borrowed.size() == 5 && borrowed[1] == 5 && borrowed[4] == 3);
+  borrowed.truncate(1);
+  CHECK(borrowed.size() == 1 && borrowed.back() == 4 && (*file)[1] == 5);
+}
+
+void test_thread_pool() {
+  std::atomic<int> sum{0};
+  parallel_for(1000, 4, [&](std::size_t i) { sum += static_cast<int>(i); });
+  CHECK(sum == 499'500);
+  sum = 0;
+  parallel_for(8, 4, [&](std::size_t) { parallel_for(8, 4, [&](std::size_t) { ++sum; }); });
+  CHECK(sum == 64);
+  bool thrown = false;
+  try {
+    parallel_for(100, 4, [](std::size_t i) {
+      if (i == 50) throw std::runtime_error("50");
+    });
+  } catch (const std::runtime_error&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+  // A child has no workers of its parent's.
+  const pid_t child = fork();
+  if (child == 0) {
+    std::atomic<int> count{0};
+    parallel_for(100, 4, [&](std::size_t) { ++count; });
+    _exit(count == 100 ? 0 : 1);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+}
+
+void test_rounding() {
+  std::mt19937_64 random(2);
+  std::uniform_real_distribution<double> exponent(-320, 300);
+  for (int i = 0; i < 100'000; ++i) {
+    const double value = std::pow(10.0, exponent(random)) * (i % 2 ? 1 : -1);
+    CHECK(round_up(value) >= value && round_down(value) <= value);
+    const std::uint32_t word = pack_bounds(std::abs(value), std::abs(value) / 3);
+    CHECK(first_bound(word) >= std::abs(value) && second_bound(word) >= std::abs(value) / 3);
+    if (std::abs(value) > 1e-37 && std::abs(value) < 1e38) CHECK(first_bound(word) <= std::abs(value) * (1 + 0x1p-6));
+  }
+  CHECK(first_bound(pack_bounds(1e300, 0)) == std::numeric_limits<float>::infinity());
+}
+
+void test_topk() {
+  TopK<Hit> best(3);
+  for (const Hit& hit : {Hit{2, 7}, Hit{1, 9}, Hit{1, 3}, Hit{5, 1}, Hit{1, 4}}) best.push(hit);
+  const std::vector<Hit> hits = best.take_sorted();
+  CHECK(hits.size() == 3 && hits[0].id == 3 && hits[1].id == 4 && hits[2].id == 9);
+}
+
+int main() {
+  test_id_map();
+  test_buffer();
+  test_rounding();
+  test_topk();
+  test_thread_pool();
+}
