@@ -58,13 +58,14 @@ def one_shots(plan: Plan) -> Iterator[Record]:
 
 def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: int, n_threads: int) -> Iterator[Record]:
     """The same task by every library in turn, and whether the answers are right."""
+    common = {"figure": figure, "threads": n_threads, "n_queries": n_queries}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in plan.libraries:
             try:
                 workers[name] = stack.enter_context(Worker(State, plan, name, n_threads, n_threads=n_threads))
             except MeasureError as error:
-                yield {"figure": figure, "library": name, "threads": n_threads, "missing": why_missing(name, error)}
+                yield {**common, "library": name, "missing": why_missing(name, error)}
         answers: dict[str, Ids] = {}
         peaks: list[float] = []
 
@@ -78,11 +79,9 @@ def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: in
     with Worker(make_oracle, plan, n_threads=plan.n_threads) as oracle:
         for name, timing in timings.items():
             yield {
-                "figure": figure,
+                **common,
                 "library": name,
                 "version": peers.version(name),
-                "threads": n_threads,
-                "n_queries": n_queries,
                 "seconds": timing.seconds,
                 **oracle.run(Oracle.agreement, answers[name]),
                 **({"int8_peak": peaks[-plan.repeats :]} if name == OURS and peaks else {}),

@@ -12,12 +12,12 @@ import platform
 import resource
 import statistics
 import subprocess
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any, TypeVar
 
 __all__ = ["MeasureError", "Timing", "Worker", "in_turns", "machine", "peak_extra_bytes", "seconds"]
@@ -61,12 +61,14 @@ class Timing:
 
 def seconds(work: Callable[[], T]) -> tuple[float, T]:
     """How long `work` took, and what it returned."""
-    start = perf_counter_ns()
+    start = time.perf_counter_ns()
     result = work()
-    return (perf_counter_ns() - start) / 1e9, result
+    return (time.perf_counter_ns() - start) / 1e9, result
 
 
-def in_turns(names: Iterable[K], measure: Callable[[K], float], *, repeats: int, warmup: int = 1) -> dict[K, Timing]:
+def in_turns(
+    names: Iterable[K], measure: Callable[[K], float], *, repeats: int, warmup: int = 1, pause: float = 0.1
+) -> dict[K, Timing]:
     """Measure all `names` once, then all of them again, so that a slow moment of the machine meets everyone.
 
     Parameters
@@ -79,14 +81,21 @@ def in_turns(names: Iterable[K], measure: Callable[[K], float], *, repeats: int,
         Rounds that count.
     warmup : int, default 1
         Rounds before, which do not.
+    pause : float, default 0.1
+        Seconds between two measurements, in which the threads of the one before stop spinning.
 
     Examples
     --------
-    >>> in_turns(["a", "bb"], len, repeats=3)["bb"].seconds
+    >>> in_turns(["a", "bb"], len, repeats=3, pause=0)["bb"].seconds
     (2, 2, 2)
     """
     names = list(names)
-    rounds = [[measure(name) for name in names] for _ in range(warmup + repeats)]
+
+    def turn(name: K) -> float:
+        time.sleep(pause)
+        return measure(name)
+
+    rounds = [[turn(name) for name in names] for _ in range(warmup + repeats)]
     return {name: Timing(took) for name, took in zip(names, zip(*rounds[warmup:], strict=True), strict=True)}
 
 

@@ -202,6 +202,11 @@ class Collection:
         -------
         Collection
             Texts whose vector the metric cannot take are in `skipped`.
+
+        Raises
+        ------
+        InvalidArgumentError
+            No texts, or none that can be used; ids or attributes that do not fit them.
         """
         texts = as_texts(texts, "texts")
         if not texts:
@@ -222,6 +227,9 @@ class Collection:
                 values = {name: column[part] for name, column in columns.items()}
                 collection._add_usable(vectors, keys[part], values, names)
                 bar.update(len(vectors))
+        if not len(collection):
+            first = ": ".join(collection.skipped[0])
+            raise InvalidArgumentError(f"texts has {len(texts)} entries, expected some that can be used, but {first}")
         return collection
 
     @classmethod
@@ -386,6 +394,8 @@ class Collection:
             As `Index.search`; an unknown column; items to encode where there is no encoder.
         EncoderMismatchError
             Vectors of another dim.
+        NotBuiltError
+            The collection is empty.
         """
         names = [columns] if isinstance(columns, str) else list(columns)
         unknown = [name for name in names if name not in self._columns]

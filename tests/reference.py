@@ -52,10 +52,10 @@ def slack(queries: Rows, vectors: Rows, metric: Metric, found: Scores) -> Scores
     return np.asarray(ulps * found) if metric == "l2" else np.full_like(found, 1e-15)
 
 
-def spacing(found: Scores) -> Scores:
-    """What float32 cannot tell apart around `found`; 0 where float64 decides."""
+def rounding(found: Scores) -> Scores:
+    """How far rounding to float32 moves `found` at most: half a step; 0 where float64 decides."""
     size = np.minimum(abs(found), FLOAT32.max)
-    steps = np.maximum(size * np.longdouble(2) ** -23, FLOAT32.smallest_subnormal)
+    steps = np.maximum(size * np.longdouble(2) ** -24, np.longdouble(2) ** -150)
     return np.where(abs(found) > FLOAT32.max, 0, steps)
 
 
@@ -124,10 +124,10 @@ class Oracle:
         self.ids = np.arange(len(vectors)) if ids is None else ids
         self.rows = np.arange(len(vectors)) if allowed is None else np.flatnonzero(allowed)
         self.row_of = {int(self.ids[row]): int(row) for row in self.rows}
-        self.vectors = vectors
+        self.group = np.unique(vectors, axis=0, return_inverse=True)[1].reshape(-1)  # equal rows, equal numbers
         self.found = scores(queries, vectors, metric)
         self.slack = slack(queries, vectors, metric, self.found)
-        self.tolerance = spacing(self.found) + 2 * self.slack
+        self.tolerance = rounding(self.found) + 2 * self.slack
 
     def check_hits(self, query: int, ids: NDArray[np.int64], distances: Rows) -> NDArray[np.intp]:
         """Demand allowed ids, each once, right distances, right order; their rows."""
@@ -147,7 +147,7 @@ class Oracle:
 
     def check_nearest(self, query: int, rows: NDArray[np.intp]) -> None:
         """Demand that no row left out is nearer than one of `rows`, by more than float32 can tell."""
-        left = np.setdiff1d(self.rows, rows)
+        left = self.rows[~np.isin(self.rows, rows)]
         if len(left) and len(rows):
             furthest = (self.found[query, rows] - self.tolerance[query, rows]).max()
             nearer = left[self.found[query, left] + self.tolerance[query, left] < furthest]
@@ -155,8 +155,7 @@ class Oracle:
 
     def check_duplicates(self, rows: NDArray[np.intp]) -> None:
         """Demand that of equal vectors those with the smallest ids came back, in that order."""
-        group = np.unique(self.vectors, axis=0, return_inverse=True)[1].reshape(-1)
-        for one in set(group[rows]):
-            got: list[Any] = self.ids[rows[group[rows] == one]].tolist()
-            equal = sorted(self.ids[self.rows[group[self.rows] == one]].tolist())
+        for one in set(self.group[rows]):
+            got: list[Any] = self.ids[rows[self.group[rows] == one]].tolist()
+            equal = sorted(self.ids[self.rows[self.group[self.rows] == one]].tolist())
             assert got == equal[: len(got)], f"of the equal rows {equal} came {got}"

@@ -1,4 +1,4 @@
-"""numpy: a matrix product, then argpartition, in chunks that keep the products near the cache."""
+"""numpy: a matrix product, then argpartition, in chunks that bound the memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from . import Ids, Peer, Rows
 
-CHUNK = 100
+CHUNK = 250
 
 
 class Adapter(Peer):

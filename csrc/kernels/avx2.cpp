@@ -57,7 +57,7 @@ inline double sum(const Doubles& d) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-constexpr std::size_t kLanes = 8, kTileVectors = 2, kTileQueries = 4;
+constexpr std::size_t kLanes = 8, kTileVectors = 2, kTileQueries = 4, kMostHeld = 4;
 using Words = __m256i;
 using Lanes = __m256;
 
@@ -79,6 +79,7 @@ inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Wor
   low = multiply_bytes(low, _mm256_and_si256(codes, mask), query_low);
   high = multiply_bytes(high, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), query_high);
 }
+inline Words sum_of_nibbles(Words low, Words high) { return add(low, high); }
 inline Words transpose_sum(const Words (&rows)[kLanes]) {
   Words pairs[4], fours[2];
   for (int i = 0; i < 4; ++i)

@@ -18,6 +18,13 @@ inline Words multiply_bytes(Words total, Words codes, Words query) {
   return _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_maddubs_epi16(codes, query), _mm512_set1_epi16(1)));
 }
 
+inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Words& low, Words& high) {
+  const Words mask = _mm512_set1_epi8(0x0f);
+  low = multiply_bytes(low, _mm512_and_si512(codes, mask), query_low);
+  high = multiply_bytes(high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), query_high);
+}
+inline Words sum_of_nibbles(Words low, Words high) { return _mm512_add_epi32(low, high); }
+
 #include "kernels/avx512.inc"
 #include "kernels/table.inc"
 

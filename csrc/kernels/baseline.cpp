@@ -46,7 +46,7 @@ inline double sum(Doubles d) {
   return d.v[0];
 }
 
-constexpr std::size_t kLanes = 4, kTileVectors = 4, kTileQueries = 2;
+constexpr std::size_t kLanes = 4, kTileVectors = 4, kTileQueries = 2, kMostHeld = 1;
 struct Words {
   std::uint32_t v[kLanes];
 };
@@ -88,6 +88,7 @@ inline void multiply_nibbles(const Words& codes, const Words& query_low, const W
     high.v[i] += dot_4_bytes(codes.v[i] >> 4 & 0x0f0f0f0fu, query_high.v[i]);
   }
 }
+inline Words sum_of_nibbles(const Words& low, const Words& high) { return add(low, high); }
 inline Words transpose_sum(const Words (&rows)[kLanes]) {
   Words w{};
   for (std::size_t r = 0; r < kLanes; ++r)

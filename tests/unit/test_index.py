@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,30 @@ def test_ids_in_a_file_must_be_distinct(index: engine.Index, tmp_path: Path) -> 
         write_container(path, header, arrays)
         with pytest.raises(engine.CorruptIndexError, match="ids"):
             engine.Index.load(path)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric) -> None:
+    index = engine.Index(40, metric=metric, dtype="bfloat16")
+    index.add(np.ones((3, 40)))
+    index.save(tmp_path / "x")
+    header, arrays = read_container(tmp_path / "x")
+    document = (Path(__file__).resolve().parents[2] / "docs" / "file_format.md").read_text("utf-8")
+    section = document.partition("## What an index keeps in it")[2]
+    listed = re.findall(r"^\| (`.*?`) \| `(.*?)`", section, re.MULTILINE)
+    expected = {name: dtype.replace("\\", "") for names, dtype in listed for name in re.findall(r"`(\w+)`", names)}
+    assert {name: array.dtype.str for name, array in arrays.items()} == expected
+    assert all(f"`{key}`" in section for key in header)
+    n, b = 3, 16 * 2
+    sizes = {"vectors": n * 80, "center": 40, "high": n * b + 64, "low": n * b + 64, "bias": n if metric == "l2" else 0}
+    assert {name: len(array) for name, array in arrays.items()} == {name: sizes.get(name, n) for name in expected}
+
+
+def test_the_largest_id_is_saved(tmp_path: Path) -> None:
+    index = engine.Index(DIM)
+    index.add(VECTORS[:2], ids=[2**63 - 1, 2**63 - 2])
+    index.save(tmp_path / "x")
+    loaded = engine.Index.load(tmp_path / "x")
+    assert loaded.ids.tolist() == [2**63 - 1, 2**63 - 2]
+    with pytest.raises(engine.InvalidArgumentError, match="ids"):
+        loaded.add(VECTORS[2])

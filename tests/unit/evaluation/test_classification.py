@@ -28,7 +28,8 @@ def test_report_by_hand() -> None:
     np.testing.assert_allclose(report.recall, [1 / 3, 1, 0, 0])
     np.testing.assert_allclose(report.f1, [0.4, 0.8, 0, 0])
     assert report.support.tolist() == [3, 2, 1, 0]
-    assert report.accuracy == 0.5 and report.macro_f1 == pytest.approx(0.3)
+    assert report.accuracy == 0.5
+    assert report.macro_f1 == pytest.approx(0.3)
 
 
 def test_report_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
@@ -42,7 +43,8 @@ def test_report_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
 def test_report_is_json_and_a_table() -> None:
     report = class_report(TRUE, PREDICTED)
     back = json.loads(json.dumps(report.to_dict()))
-    assert back["accuracy"] == 0.5 and back["n"] == 6
+    assert back["accuracy"] == 0.5
+    assert back["n"] == 6
     assert back["classes"]["dog"] == {
         "precision": pytest.approx(2 / 3),
         "recall": 1.0,
@@ -91,7 +93,8 @@ def test_top_k_agrees_with_scikit_learn(rng: np.random.Generator) -> None:
 )
 def test_labels_as_they_come(labels: Any, expected: list[Any]) -> None:
     found = as_labels(labels)
-    assert found.tolist() == expected and found.dtype != object
+    assert found.tolist() == expected
+    assert found.dtype != object
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def test_equal_rows_are_ordered_by_row(metric: Metric) -> None:
 def test_beyond_the_largest_float32_the_float64_decides() -> None:
     vectors = np.float32([[3e38, 0], [1e38, 0], [2e38, 0]])
     found = ground_truth([[1e20, 0]], vectors, 3, metric="ip")
-    assert found.ids.tolist() == [[0, 2, 1]] and np.isfinite(found.distances).all()
+    assert found.ids.tolist() == [[0, 2, 1]]
+    assert np.isfinite(found.distances).all()
 
 
 def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

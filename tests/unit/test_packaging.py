@@ -1,0 +1,68 @@
+"""What a stranger gets: a light import, a complete sdist, a wheel that works."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import engine
+from bench.exact import HEAVY
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: str, cwd: Path, **changed: str) -> str:
+    environment = {**os.environ, **changed}
+    ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_import_is_light() -> None:
+    modules = run(sys.executable, "-c", "import engine, sys; print(*sys.modules)", cwd=ROOT).split()
+    assert not HEAVY & {module.partition(".")[0] for module in modules}
+    assert "engine._core" in modules
+
+
+def test_all_parts_have_one_version() -> None:
+    assert engine.__version__ == importlib.metadata.version("nearfield")
+    assert f'\nversion = "{engine.__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that pip built from it in isolation."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", str(folder), cwd=ROOT)
+    return folder
+
+
+@pytest.mark.slow
+def test_sdist_is_complete(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("bench", "bindings", "csrc", "encoders", "engine", "examples", "tests")
+    assert set(run("git", "ls-files", *folders, cwd=ROOT).split()) <= packed
+    assert {"LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py"} <= packed
+    assert not [name for name in packed if name.endswith((".so", ".pyc"))]
+
+
+@pytest.mark.slow
+def test_wheel_works_without_the_checkout(built: Path, tmp_path: Path) -> None:
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path)
+    assert {"engine/py.typed", "engine/_core.pyi", "bench/run.py", "encoders/__init__.py"} <= set(names)
+    assert not [name for name in names if name.startswith(("csrc/", "tests/"))]
+    code = "import engine; print(engine.__file__, engine.topk([1.0], [[2.0]], 1).ids[0, 0])"
+    printed = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path)).split()
+    assert printed == [str(tmp_path / "engine" / "__init__.py"), "0"]
