@@ -6,9 +6,11 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
 SOURCES := $(shell find csrc bindings -type f)
 
-.PHONY: help demo test lint stubs bench sanitize sanitize-address sanitize-thread package clean
+CPP = find csrc bindings tests/cpp -name '*.[hc]pp' -o -name '*.inc'
+
+.PHONY: help demo test lint format stubs bench sanitize sanitize-address sanitize-thread package clean
 help:
-	@echo "make demo | test | lint | stubs | bench | sanitize | package | clean"
+	@echo "make demo | test | lint | format | stubs | bench | sanitize | package | clean"
 
 # Installs once, and again when the core or what it needs has changed.
 $(VENV)/.installed: pyproject.toml setup.py requirements/constraints.txt $(SOURCES)
@@ -26,14 +28,19 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	find csrc bindings -name '*.[hc]pp' -o -name '*.inc' | xargs $(VENV)/bin/clang-format --dry-run -Werror
+	$(CPP) | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	$(MAKE) --no-print-directory STUBS=build/stubs stubs
 	diff engine/_core.pyi build/stubs/_core.pyi
 
-# engine/_core.pyi as the built core has it
+format: $(VENV)/.installed
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+	$(CPP) | xargs $(VENV)/bin/clang-format -i
+
+# engine/_core.pyi as the built core has it, whatever machine built it
 STUBS := engine
 stubs: $(VENV)/.installed
-	$(VENV)/bin/pybind11-stubgen engine._core --output-dir build/stubs-raw --exit-code
+	ENGINE_ISA=baseline $(VENV)/bin/pybind11-stubgen engine._core --output-dir build/stubs-raw --exit-code
 	mkdir -p $(STUBS)
 	$(VENV)/bin/ruff format --quiet --stdin-filename _core.pyi < build/stubs-raw/engine/_core.pyi > $(STUBS)/_core.pyi
 

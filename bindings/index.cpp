@@ -9,6 +9,8 @@
 namespace engine::bindings {
 namespace {
 
+using Filter = std::optional<std::shared_ptr<Bitmap>>;
+
 /// A getter that may have to wait for a change under way, which must not happen with the GIL held.
 template <auto kGetter>
 auto unlocked(const ExactIndex& index) {
@@ -147,10 +149,10 @@ void bind_index(py::module_& module) {
           py::arg("ids").noconvert())
       .def(
           "search",
-          [](const ExactIndex& index, const FloatMatrix& queries, std::size_t k, const Bitmap* filter, std::size_t n_threads,
+          [](const ExactIndex& index, const FloatMatrix& queries, std::size_t k, const Filter& filter, std::size_t n_threads,
              const std::string& strategy) {
             const MatrixView rows = view(queries, "queries");
-            const SearchOptions options{filter, n_threads, strategy_of(strategy)};
+            const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
             return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
               return index.search(rows, k, options, cancel, ids, distances);
             });
@@ -158,10 +160,10 @@ void bind_index(py::module_& module) {
           py::arg("queries").noconvert(), py::arg("k"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
       .def(
           "range_search",
-          [](const ExactIndex& index, const FloatMatrix& queries, double radius, const Bitmap* filter, std::size_t n_threads,
+          [](const ExactIndex& index, const FloatMatrix& queries, double radius, const Filter& filter, std::size_t n_threads,
              const std::string& strategy) {
             const MatrixView rows = view(queries, "queries");
-            const SearchOptions options{filter, n_threads, strategy_of(strategy)};
+            const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
             RangeHits hits =
                 without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
             return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
@@ -175,11 +177,11 @@ void bind_index(py::module_& module) {
   module.def(
       "topk",
       [](const FloatMatrix& queries, const py::array& vectors, const std::string& dtype, std::size_t k, const std::string& metric,
-         const Bitmap* filter, std::size_t n_threads, const std::string& strategy) {
+         const Filter& filter, std::size_t n_threads, const std::string& strategy) {
         const MatrixView rows = view(queries, "queries");
         const RowsView base = rows_view(vectors, dtype_of(dtype), "vectors");
         const Metric measured = metric_of(metric);
-        const SearchOptions options{filter, n_threads, strategy_of(strategy)};
+        const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
         return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
           return topk(rows, base, measured, k, options, cancel, ids, distances);
         });

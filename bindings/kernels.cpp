@@ -14,6 +14,9 @@ using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using SignedBytes = py::array_t<std::int8_t, py::array::c_style>;
 using Rows = py::array_t<std::uint32_t, py::array::c_style>;
 
+/// A namespace in Python: a submodule would need a stub of its own.
+struct Kernels {};
+
 /// A vector of its dtype, bfloat16 as uint16.
 const void* typed(const py::array& array, const std::string& dtype, std::size_t n) {
   if (array.ndim() != 1 || static_cast<std::size_t>(array.size()) != n ||
@@ -28,9 +31,9 @@ void bind_kernels(py::module_& module) {
   module.def("isa", [] { return std::string(active_isa()); }, "Instruction set in use: baseline, avx2, avx512 or avx512vnni.");
   module.def("supported_isas", &supported_isas, "Those that this machine can run, slowest first.");
 
-  py::module_ kernels = module.def_submodule("kernels", "Single kernels of the active instruction set, for tests and the bench.");
-  kernels.attr("query_limit") = kernels::active().query_limit;
-  kernels.def(
+  py::class_<Kernels> kernels(module, "kernels", "Single kernels of the active instruction set, for tests and the bench.");
+  kernels.def_static("query_limit", [] { return kernels::active().query_limit; }, "Largest |q| that the int8 tile kernel takes.");
+  kernels.def_static(
       "dot_norm",
       [](const FloatMatrix& a, const py::array& b, const std::string& dtype) {
         const auto x = flat(a, "a");
@@ -39,14 +42,14 @@ void bind_kernels(py::module_& module) {
         return std::pair(dot, norm);
       },
       py::arg("a").noconvert(), py::arg("b"), py::arg("dtype"));
-  kernels.def(
+  kernels.def_static(
       "squared_l2",
       [](const FloatMatrix& a, const py::array& b, const std::string& dtype) {
         const auto x = flat(a, "a");
         return kernels::active().squared_l2[static_cast<int>(dtype_of(dtype))](x.data(), typed(b, dtype, x.size()), x.size());
       },
       py::arg("a").noconvert(), py::arg("b"), py::arg("dtype"));
-  kernels.def(
+  kernels.def_static(
       "store",
       [](const FloatMatrix& a, const std::string& dtype) {
         const auto x = flat(a, "a");
@@ -55,7 +58,7 @@ void bind_kernels(py::module_& module) {
         return bytes;
       },
       py::arg("a").noconvert(), py::arg("dtype"));
-  kernels.def(
+  kernels.def_static(
       "load",
       [](const Bytes& bytes, const std::string& dtype) {
         const std::size_t n = static_cast<std::size_t>(bytes.size()) / size_of(dtype_of(dtype));
@@ -64,7 +67,7 @@ void bind_kernels(py::module_& module) {
         return values;
       },
       py::arg("bytes").noconvert(), py::arg("dtype"));
-  kernels.def(
+  kernels.def_static(
       "dot_nibbles",
       [](const Bytes& plane, const Rows& rows, const SignedBytes& query) {
         const auto row_bytes = static_cast<std::size_t>(plane.shape(1));
@@ -83,7 +86,7 @@ void bind_kernels(py::module_& module) {
         return to_array(std::move(dots));
       },
       py::arg("plane").noconvert(), py::arg("rows").noconvert(), py::arg("query").noconvert());
-  kernels.def(
+  kernels.def_static(
       "screen_tile_i8",
       [](const Bytes& rows, const SignedBytes& queries, float threshold) {
         const auto dim = static_cast<std::size_t>(rows.shape(1)), n_queries = static_cast<std::size_t>(queries.shape(0));
@@ -101,7 +104,7 @@ void bind_kernels(py::module_& module) {
       },
       py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"),
       "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
-  kernels.def(
+  kernels.def_static(
       "int8_peak",
       [](double seconds) {
         const py::gil_scoped_release released;

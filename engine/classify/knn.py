@@ -13,7 +13,7 @@ from ..evaluation import accuracy
 from ..evaluation._labels import as_labels
 from ..evaluation.retrieval import search_batches, search_others
 from ..exceptions import InvalidArgumentError
-from ..index import Index
+from ..index import Filter, Index
 from ..types import Metric, SearchResult, SearchStats
 from ._base import Classifier, as_indicator, as_temperature, check_embeddings, encode_labels, warn_if_one
 
@@ -98,7 +98,7 @@ class KNNClassifier(Classifier):
         weights: str | Callable[[NDArray[np.float32]], ArrayLike] = "exp",
         metric: Metric = "cosine",
         index: str | Index = "exact",
-        filter: Any = None,
+        filter: Filter | None = None,
         batch_size: int = 1024,
         multilabel: bool = False,
         allow_fewer: bool = False,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._validate import as_array, as_count, as_matrix
 from ..exceptions import InvalidArgumentError
-from ..index import Index
+from ..index import Filter, Index
 from ..types import Metric, SearchResult
 from ._labels import as_labels
 
@@ -116,14 +116,16 @@ def label_recall_at_k(
 
 
 def search_batches(
-    index: Index, queries: NDArray[np.float32], k: int, *, filter: object = None, batch_size: int = 1024
+    index: Index, queries: NDArray[np.float32], k: int, *, filter: Filter | None = None, batch_size: int = 1024
 ) -> Iterator[SearchResult]:
     """The `k` nearest rows of each of `queries`, batch by batch."""
     for start in range(0, len(queries), batch_size):
         yield index.search(queries[start : start + batch_size], k, filter=filter)
 
 
-def search_others(index: Index, k: int, *, filter: object = None, batch_size: int = 1024) -> Iterator[SearchResult]:
+def search_others(
+    index: Index, k: int, *, filter: Filter | None = None, batch_size: int = 1024
+) -> Iterator[SearchResult]:
     """The `k` nearest *other* rows of each row of `index`, batch by batch; a row is left out by id, not by distance."""
     all_ids = index.ids
     for start in range(0, len(all_ids), batch_size):

@@ -97,7 +97,7 @@ def test_lengths_must_agree(operator: str) -> None:
 
 def test_only_with_bitmaps() -> None:
     with pytest.raises(TypeError):
-        engine.Bitmap(np.ones(3, bool)) & 1
+        engine.Bitmap(np.ones(3, bool)) & 1  # type: ignore[operator]
 
 
 def test_repr_says_how_many() -> None:

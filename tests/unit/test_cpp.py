@@ -37,6 +37,8 @@ def test_kernels_export_their_table_only(isa: str, tmp_path: Path) -> None:
     source = ROOT / "csrc" / "kernels" / f"{isa}.cpp"
     quiet = ["-w", "-O1", "-fopenmp-simd"]
     subprocess.run([*CXX, *FLAGS, *quiet, *KERNELS[isa], "-c", str(source), "-o", str(compiled)], check=True)
-    listed = subprocess.run(["nm", "-C", "--defined-only", "--extern-only", str(compiled)], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["nm", "-C", "--defined-only", "--extern-only", str(compiled)], capture_output=True, text=True
+    )
     names = [line.split(maxsplit=2)[2] for line in listed.stdout.splitlines()]
     assert names == [f"engine::kernels::{isa}::table"]

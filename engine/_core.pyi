@@ -1,0 +1,166 @@
+"""
+The compiled core of nearfield; use the engine package.
+"""
+
+from __future__ import annotations
+import numpy
+import numpy.typing
+import typing
+
+__all__: list[str] = ["Bitmap", "ExactIndex", "isa", "kernels", "supported_isas", "topk"]
+
+class Bitmap:
+    """
+    A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
+
+    Parameters
+    ----------
+    mask : array_like, shape (n_rows,), bool
+        True where the row is allowed.
+
+    Notes
+    -----
+    ``&``, ``|``, ``^`` and ``~`` combine bitmaps of the same length; ``len`` is the number of rows, `count` of those allowed.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> even = engine.Bitmap(np.arange(6) % 2 == 0)
+    >>> (even & engine.Bitmap.from_rows(6, [0, 1, 2])).rows().tolist()
+    [0, 2]
+    """
+
+    __hash__: typing.ClassVar[None] = None
+    @staticmethod
+    def from_rows(n: typing.SupportsInt | typing.SupportsIndex, rows: typing.Any) -> Bitmap:
+        """
+        The bitmap over `n` rows that holds `rows` (integers).
+        """
+    def __and__(self, arg0: Bitmap) -> Bitmap: ...
+    def __eq__(self, arg0: Bitmap) -> bool: ...
+    def __init__(self, mask: typing.Any) -> None: ...
+    def __invert__(self) -> Bitmap: ...
+    def __len__(self) -> int: ...
+    def __or__(self, arg0: Bitmap) -> Bitmap: ...
+    def __repr__(self) -> str: ...
+    def __xor__(self, arg0: Bitmap) -> Bitmap: ...
+    def count(self) -> int:
+        """
+        Number of rows allowed.
+        """
+    def rows(self) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        The rows allowed, ascending, int64.
+        """
+    def to_mask(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        Shape (n_rows,) bool.
+        """
+
+class ExactIndex:
+    @staticmethod
+    def from_parts(
+        dim: typing.SupportsInt | typing.SupportsIndex,
+        metric: str,
+        dtype: str,
+        next_id: typing.SupportsInt | typing.SupportsIndex,
+        parts: dict,
+    ) -> ExactIndex: ...
+    def __init__(self, dim: typing.SupportsInt | typing.SupportsIndex, metric: str, dtype: str) -> None: ...
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        vectors: numpy.typing.NDArray[numpy.float32],
+        ids: numpy.typing.NDArray[numpy.int64] | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.int64]: ...
+    def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
+    def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
+    def parts(self) -> dict: ...
+    def range_search(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        radius: typing.SupportsFloat | typing.SupportsIndex,
+        filter: Bitmap | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+        strategy: str,
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], dict
+    ]: ...
+    def remove(self, ids: numpy.typing.NDArray[numpy.int64]) -> None: ...
+    def rows_of(self, ids: numpy.typing.NDArray[numpy.int64]) -> Bitmap: ...
+    def search(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        k: typing.SupportsInt | typing.SupportsIndex,
+        filter: Bitmap | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+        strategy: str,
+    ) -> tuple: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def next_id(self) -> int: ...
+    @property
+    def overhead_nbytes(self) -> int: ...
+
+class kernels:
+    """
+    Single kernels of the active instruction set, for tests and the bench.
+    """
+    @staticmethod
+    def dot_nibbles(
+        plane: numpy.typing.NDArray[numpy.uint8],
+        rows: numpy.typing.NDArray[numpy.uint32],
+        query: numpy.typing.NDArray[numpy.int8],
+    ) -> numpy.typing.NDArray[numpy.int32]: ...
+    @staticmethod
+    def dot_norm(a: numpy.typing.NDArray[numpy.float32], b: numpy.ndarray, dtype: str) -> tuple[float, float]: ...
+    @staticmethod
+    def int8_peak(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
+        """
+        8-bit multiplications and additions a second on one core, registers only: the best of many rounds.
+        """
+    @staticmethod
+    def load(bytes: numpy.typing.NDArray[numpy.uint8], dtype: str) -> numpy.typing.NDArray[numpy.float32]: ...
+    @staticmethod
+    def query_limit() -> int:
+        """
+        Largest |q| that the int8 tile kernel takes.
+        """
+    @staticmethod
+    def screen_tile_i8(
+        rows: numpy.typing.NDArray[numpy.uint8],
+        queries: numpy.typing.NDArray[numpy.int8],
+        threshold: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.uint64]:
+        """
+        Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.
+        """
+    @staticmethod
+    def squared_l2(a: numpy.typing.NDArray[numpy.float32], b: numpy.ndarray, dtype: str) -> float: ...
+    @staticmethod
+    def store(a: numpy.typing.NDArray[numpy.float32], dtype: str) -> numpy.typing.NDArray[numpy.uint8]: ...
+
+def isa() -> str:
+    """
+    Instruction set in use: baseline, avx2, avx512 or avx512vnni.
+    """
+
+def supported_isas() -> list[str]:
+    """
+    Those that this machine can run, slowest first.
+    """
+
+def topk(
+    queries: numpy.typing.NDArray[numpy.float32],
+    vectors: numpy.ndarray,
+    dtype: str,
+    k: typing.SupportsInt | typing.SupportsIndex,
+    metric: str,
+    filter: Bitmap | None,
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+    strategy: str,
+) -> tuple: ...
