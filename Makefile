@@ -60,9 +60,9 @@ sanitize-thread: PRELOAD = $(call runtime,libtsan.so)
 sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	mkdir -p build/$*
 	tar --create --exclude='*.so' --exclude=__pycache__ \
-		pyproject.toml setup.py README.md LICENSE bindings csrc engine encoders bench tests | tar --extract --directory build/$*
+		pyproject.toml setup.py README.md LICENSE bindings csrc docs engine encoders bench tests | tar --extract --directory build/$*
 	cd build/$* && ENGINE_SANITIZE=$* ENGINE_BUILD_TYPE=RelWithDebInfo $(abspath $(PY)) setup.py --quiet build_ext --inplace
-	cd build/$* && PYTHONPATH=. LD_PRELOAD="$(strip $(PRELOAD))" ASAN_OPTIONS=detect_leaks=0 OPENBLAS_NUM_THREADS=1 \
+	cd build/$* && PYTHONPATH=. LD_PRELOAD="$(strip $(PRELOAD))" ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=die_after_fork=0 OPENBLAS_NUM_THREADS=1 \
 		$(abspath $(PY)) -m pytest $(CORE_TESTS)
 
 # The sdist, and the wheel built from it in isolation

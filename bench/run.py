@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import engine
@@ -32,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
     args.add_argument(
         "--peers", metavar="NAMES", type=library_names, help=f"comma-separated: {', '.join(NAMES)}; default all"
     )
-    args.add_argument("--rows", type=positive, help="use only so many rows")
-    args.add_argument("--repeats", type=positive, help=f"rounds that count, default {default.repeats}")
-    args.add_argument("--threads", dest="n_threads", type=positive, help=f"for batches, default {default.n_threads}")
+    args.add_argument("--rows", type=at_least(1000), help="use only so many rows")
+    args.add_argument("--repeats", type=at_least(1), help=f"rounds that count, default {default.repeats}")
+    args.add_argument("--threads", dest="n_threads", type=at_least(1), help=f"for batches, default {default.n_threads}")
     args.add_argument("--seed", type=int, help="of masks, noise and made-up data, default 0")
     args.add_argument(
         "--out", type=Path, default=Path("bench-out/exact.jsonl"), help="raw measurements, default %(default)s"
@@ -43,11 +43,14 @@ def parser() -> argparse.ArgumentParser:
     return args
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
+def at_least(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is not at least {least}")
+        return number
+
+    return whole_number
 
 
 def library_names(text: str) -> tuple[str, ...]:

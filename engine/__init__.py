@@ -1,7 +1,7 @@
 """nearfield: certified exact vector search, filters, and classification as retrieval.
 
-Importing this loads numpy and the compiled core only; `engine.classify`, `engine.evaluation` and all heavy packages come on
-first use.
+Importing this loads numpy and the compiled core only; `engine.classify`, `engine.evaluation` and all heavy packages
+come on first use.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def as_matrix(
     """`value` as a (n, dim) float32 C-order matrix: a view if it already is one, one copy otherwise.
 
     A single vector becomes one row. Refused: other ranks, no columns, no rows unless `empty`, another `dim`, NaN, Inf,
-    and numbers that float32 cannot hold. ``check=False`` leaves NaN and Inf to the core, which sees every number anyway.
+    and numbers that float32 cannot hold. ``check=False`` leaves NaN and Inf to the core, which sees every number.
     """
     array = as_array(value, name)
     if array.ndim == 1:

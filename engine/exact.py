@@ -64,9 +64,9 @@ def topk(
 
     Notes
     -----
-    Few queries take one float64 pass over the rows. For a larger batch the rows are coded first, and the codes rule out
-    nearly all of them by a proven bound; the answer is the same either way. O(n_queries * n * dim) operations, at most a few
-    bytes a row and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
+    Few queries take one float64 pass over the rows. For a batch of 192 or more the rows are coded first, and the codes
+    rule out nearly all of them by a proven bound; the answer is the same either way. O(n_queries * n * dim) operations,
+    about ``dim + 32`` bytes a row for the codes and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def as_bitmap(mask: ArrayLike | _core.Bitmap, n: int, name: str = "mask") -> _co
 
 
 def as_stored(vectors: ArrayLike) -> tuple[NDArray[Any], str]:
-    """`vectors` as a matrix the core reads in place, with the name of its dtype; the core checks for NaN as it reads."""
+    """`vectors` as a matrix the core reads in place, and the name of its dtype; the core checks for NaN as it reads."""
     array = as_array(vectors, "vectors")
     if array.ndim == 2 and array.shape[1] and len(array) and array.flags.c_contiguous and array.flags.aligned:
         if array.dtype in (np.float32, np.float16) and array.dtype.isnative:

@@ -33,8 +33,8 @@ class Index:
     metric : {"cosine", "ip", "l2"}
         Distances are 1 - cos, minus the inner product, or the squared Euclidean distance: smaller is closer.
     kind : {"exact"}
-        "exact": certified screening. Low-bit codes with a proven error bound rule out nearly all rows, the rest is re-scored
-        in float64: the answer is the exact one.
+        "exact": certified screening. Low-bit codes with a proven error bound rule out nearly all rows, the rest is
+        re-scored in float64: the answer is the exact one.
     dtype : {"float32", "float16", "bfloat16"}
         How the vectors are kept. Distances are exact for the vectors as kept.
     n_threads : int, optional
@@ -49,8 +49,8 @@ class Index:
 
     Notes
     -----
-    Any number of threads may search at a time; a change waits for the searches under way. After an error the index is as it
-    was. Beside the vectors it keeps about ``dim + 40`` bytes a row.
+    Any number of threads may search at a time; a change waits for the searches under way. After an error the index is
+    as it was. Beside the vectors it keeps about ``dim + 40`` bytes a row.
 
     Examples
     --------
@@ -108,7 +108,8 @@ class Index:
         return len(self._core)
 
     def __repr__(self) -> str:
-        return f"Index(dim={self.dim}, metric={self.metric!r}, kind={self.kind!r}, dtype={self.dtype!r}, rows={len(self)})"
+        parts = f"dim={self.dim}, metric={self.metric!r}, kind={self.kind!r}, dtype={self.dtype!r}, rows={len(self)}"
+        return f"Index({parts})"
 
     def add(self, vectors: ArrayLike, ids: ArrayLike | None = None) -> NDArray[np.int64]:
         """Add vectors; all of them or, after an error, none.
@@ -145,7 +146,8 @@ class Index:
     def remove(self, ids: ArrayLike) -> int:
         """Remove rows by id; all of them or, after an error, none.
 
-        The last rows take the places of those removed, in O(dim) each: `Index.ids` tells the order, which bool masks follow.
+        The last rows take the places of those removed, in O(dim) each: `Index.ids` tells the order, which bool masks
+        follow.
 
         Parameters
         ----------
@@ -200,8 +202,8 @@ class Index:
 
         Notes
         -----
-        Reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query. The method, its
-        proof and the figures are in docs/certified_exact.md.
+        Reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query. The method,
+        its proof and the figures are in docs/certified_exact.md.
         """
         ids, distances, stats = self._core.search(
             as_matrix(queries, "queries", dim=self.dim),
@@ -262,7 +264,14 @@ class Index:
         """
         from .storage import write_container
 
-        header = {
+        write_container(path, self._header(), self._core.parts())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = {name: np.array(part) for name, part in self._core.parts().items()}
+        return _restore, (self._header(), parts, self._n_threads)
+
+    def _header(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "kind": self.kind,
             "dim": self.dim,
@@ -271,7 +280,6 @@ class Index:
             "next_id": self._core.next_id,
             "metadata": self.metadata,
         }
-        write_container(path, header, self._core.parts())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = True, n_threads: int | None = None) -> Index:
@@ -300,11 +308,18 @@ class Index:
         if header.get("format") != FORMAT:
             raise CorruptIndexError(f"{name} holds {header.get('format')!r}, expected {FORMAT!r}")
         try:
-            index = cls(header["dim"], metric=header["metric"], kind=header["kind"], dtype=header["dtype"], n_threads=n_threads)
-            if not isinstance(header["metadata"], dict):
-                raise InvalidArgumentError("metadata is not an object")
-            index.metadata = header["metadata"]
-            index._core = _core.ExactIndex.from_parts(index.dim, index.metric, index.dtype, header["next_id"], arrays)
+            return _restore(header, arrays, n_threads)
         except (KeyError, TypeError, OverflowError, InvalidArgumentError, CorruptIndexError) as error:
             raise CorruptIndexError(f"{name} is not a valid index: {error}") from error
-        return index
+
+
+def _restore(header: dict[str, Any], parts: dict[str, NDArray[Any]], n_threads: int | None) -> Index:
+    """An index from what `Index.save` stores; raises whatever does not fit."""
+    index = Index(
+        header["dim"], metric=header["metric"], kind=header["kind"], dtype=header["dtype"], n_threads=n_threads
+    )
+    if not isinstance(header["metadata"], dict):
+        raise InvalidArgumentError("metadata is not an object")
+    index.metadata = header["metadata"]
+    index._core = _core.ExactIndex.from_parts(index.dim, index.metric, index.dtype, header["next_id"], parts)
+    return index

@@ -110,7 +110,7 @@ class Screen {
     for (const bool first_pass : {true, false}) {
       for (std::size_t t = 0; t < n_tiles; ++t) {
         if ((t % 64 == 0) != first_pass) continue;
-        if (n_done % 8 == 0) cancel_.check();
+        if (n_done % 8 == 0 || queries_.n_rows >= 8) cancel_.check();  // a clock is too dear for one query's tile
         tile_.fetch(set_, begin + t * kTileRows, end);
         if (!tile_.present) continue;
         if (strategy_ == Strategy::scan && set_.gathered()) prefetch(begin + (t + 1) * kTileRows, end);

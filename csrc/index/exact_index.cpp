@@ -263,7 +263,7 @@ ExactIndex ExactIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, s
             std::to_string(s.row_bytes()));
   s.rows.reserve(n, {});
   for (std::size_t row = 0; row < n; ++row) {
-    if (s.ids[row] < 0 || s.ids[row] >= next_id + (next_id == INT64_MAX) || !s.rows.insert(row, s.ids.span()))
+    if (s.ids[row] < 0 || s.ids[row] > next_id - (next_id != INT64_MAX) || !s.rows.insert(row, s.ids.span()))
       corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(s.ids[row]) + ", which is negative, not below next_id or there twice");
   }
   s.next_id = next_id;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <pthread.h>
 
@@ -53,7 +54,8 @@ class Job {
     std::unique_lock lock(mutex_);
     seats_ = 0;
     done_.wait(lock, [this] { return active_ == 0; });
-    if (error_) std::rethrow_exception(error_);
+    // Taken out of the job, so that the caller's is the last reference to the exception.
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
  private:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
@@ -283,3 +284,14 @@ def test_the_largest_id_is_saved(tmp_path: Path) -> None:
     assert loaded.ids.tolist() == [2**63 - 1, 2**63 - 2]
     with pytest.raises(engine.InvalidArgumentError, match="ids"):
         loaded.add(VECTORS[2])
+
+
+def test_pickle(index: engine.Index, rng: np.random.Generator) -> None:
+    index.metadata = {"from": "here"}
+    other = pickle.loads(pickle.dumps(index))
+    queries = rng.normal(size=(3, index.dim))
+    assert other.metadata == index.metadata
+    assert (other.metric, other.dtype, len(other)) == (index.metric, index.dtype, len(index))
+    for ours, theirs in zip(index.search(queries, 5), other.search(queries, 5), strict=True):
+        assert (ours == theirs).all()
+    assert other.add(queries).tolist() == index.add(queries).tolist()

@@ -10,7 +10,7 @@ from bench.peers import NAMES
 from bench.report import read
 from bench.tasks import Plan, all_at_once
 
-TINY = Plan(rows=300, n_single=5, n_batch=60, n_memory=100, repeats=2, libraries=("nearfield", "numpy"))
+TINY = Plan(rows=1000, n_single=5, n_batch=60, n_memory=100, repeats=2, libraries=("nearfield", "numpy"))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_one_figure_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run.main(["exact", "--quick", "--only", "codes", "--seed", "7", "--json", "--out", str(out)]) == 0
     assert capsys.readouterr().out == out.read_text()
     head, *found = read(out)
-    assert {key: head[key] for key in ("rows", "seed", "quick")} == {"rows": 300, "seed": 7, "quick": True}
+    assert {key: head[key] for key in ("rows", "seed", "quick")} == {"rows": 1000, "seed": 7, "quick": True}
     assert {"cpu", "commit", "isa"} <= head.keys()
     assert [record["figure"] for record in found] == ["codes", "codes"]
 
@@ -60,6 +60,8 @@ def test_one_figure_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["exact", "--only", "speed"], "invalid choice: 'speed'"),
         (["exact", "--peers", "numpy,nosuch"], "unknown: nosuch; expected some of nearfield"),
         (["exact", "--repeats", "0"], "0 is not at least 1"),
+        (["exact", "--rows", "999"], "999 is not at least 1000"),
+        (["exact", "--seed", "x"], "invalid int value: 'x'"),
         (["graph"], "invalid choice: 'graph'"),
     ],
 )

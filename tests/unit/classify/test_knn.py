@@ -502,7 +502,6 @@ def test_clone_pipeline_and_grid_search(data: Data) -> None:
 # The checks of scikit-learn that ask for something else than our contract.
 DIFFERENT = {
     "check_estimators_unfitted": "predicting before fit raises engine.NotBuiltError",
-    "check_estimators_pickle": "an Index is saved, not pickled",
     "check_n_features_in_after_fitting": "the message is ours: X has dim 3, expected 2",
     "check_complex_data": "the message is ours: X has dtype complex128",
     "check_dtype_object": "objects that are no numbers are a ValueError, not a TypeError",
