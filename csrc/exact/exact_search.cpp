@@ -64,6 +64,9 @@ struct Tile {
   std::uint64_t present = 0;  // rows that count
   std::array<std::uint32_t, kTileRows> rows;
   alignas(64) std::array<float, kTileRows> scale{}, error{}, bias{};
+  std::array<std::uint32_t, kTileRows> words{};
+
+  bool contiguous() const noexcept { return rows[n - 1] - rows[0] + 1 == n; }
 
   void fetch(const RowSet& set, std::size_t first, std::size_t end) {
     n = std::min(kTileRows, end - first);
@@ -119,6 +122,7 @@ class Screen {
         if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
       }
     }
+    finish();
     for (std::size_t q = 0; q < queries_.n_rows; ++q) settle(q);
   }
 
@@ -127,9 +131,16 @@ class Screen {
   std::uint64_t n_rescored() const noexcept { return n_rescored_; }
 
  private:
+  struct Survivors {
+    std::size_t n = 0;
+    std::array<std::uint32_t, kTileRows> rows;
+    std::array<std::int32_t, kTileRows> high;
+  };
+
   static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives
 
   void start(Strategy strategy) {
+    finish();
     strategy_ = strategy;
     const std::size_t n = queries_.n_rows;
     if (strategy == Strategy::scan || strategy == Strategy::tiles) {
@@ -139,9 +150,16 @@ class Screen {
       floats_.emplace(queries_, corpus_.metric);
       packed_.resize(corpus_.rows.dim * kTileRows);
     }
+    waiting_.resize(strategy == Strategy::scan ? n : 0);
     bounds_.resize(n);
     masks_.resize(n);
     for (std::size_t q = 0; q < n; ++q) refresh(q);
+  }
+
+  /// Looks at what was postponed.
+  void finish() {
+    for (std::size_t q = 0; q < waiting_.size(); ++q)
+      if (waiting_[q].n) offer(q, waiting_[q]);
   }
 
   /// The limit of query `q` has fallen: so has what its kernel compares with.
@@ -205,24 +223,48 @@ class Screen {
 
   void look_scan() {
     const quant::NibbleCodes& codes = *corpus_.codes;
-    fetch_bounds(codes.scale4(), codes.bound4(), coded_->rest());
+    const std::size_t first = tile_.rows[0];
+    // A full tile of neighbours needs no copy of its bounds.
+    kernels::RowBounds rows{codes.scale4().data() + first, nullptr, codes.bias().empty() ? nullptr : codes.bias().data() + first};
+    const std::uint32_t* bounds = codes.bound4().data() + first;
+    if (tile_.n < kTileRows || !tile_.contiguous()) {
+      for (std::size_t i = 0; i < tile_.n; ++i) {
+        tile_.scale[i] = codes.scale4()[tile_.rows[i]];
+        tile_.words[i] = codes.bound4()[tile_.rows[i]];
+        if (rows.bias) tile_.bias[i] = codes.bias()[tile_.rows[i]];
+      }
+      rows = tile_.bounds(corpus_.metric);
+      bounds = tile_.words.data();
+    }
     std::int32_t dots[kTileRows];
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows.data(), tile_.n, coded_->for_scan(q), dots);
-      const std::uint64_t mask = kernels_.screen(dots, tile_.n, tile_.bounds(corpus_.metric), bounds_[q]) & tile_.present;
-      if (mask) offer(q, mask, dots);
+      const auto rest = static_cast<float>(inflated((*coded_)[q].rest));
+      const std::uint64_t mask = kernels_.screen(dots, tile_.n, rows, bounds, rest, bounds_[q]) & tile_.present;
+      if (mask) postpone(q, mask, dots);
     }
   }
 
   void look_tiles() {
     const quant::NibbleCodes& codes = *corpus_.codes;
-    fetch_bounds(codes.scale8(), codes.bound8(), coded_->rest());
+    const auto rest = static_cast<float>(inflated(coded_->rest()));
+    for (std::size_t i = 0; i < tile_.n; ++i) {
+      const std::uint32_t row = tile_.rows[i], bound = codes.bound8()[row];
+      tile_.scale[i] = codes.scale8()[row];
+      tile_.error[i] = first_bound(bound) + rest * second_bound(bound);
+      if (!codes.bias().empty()) tile_.bias[i] = codes.bias()[row];
+    }
     auto* const packed = reinterpret_cast<std::uint8_t*>(packed_.data());
     kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows.data(), tile_.n, packed);
     kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
                             queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data());
-    for (std::size_t q = 0; q < queries_.n_rows; ++q)
-      if (masks_[q] & tile_.present) offer(q, masks_[q] & tile_.present, nullptr);
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) {
+      if (!(masks_[q] & tile_.present)) continue;
+      Survivors found;
+      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) { found.rows[found.n++] = tile_.rows[i]; });
+      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), found.rows.data(), found.n, coded_->for_scan(q), found.high.data());
+      offer(q, found);
+    }
   }
 
   void look_floats() {
@@ -256,47 +298,36 @@ class Screen {
     }
   }
 
-  void fetch_bounds(const Buffer<float>& scale, const Buffer<std::uint32_t>& bound, double rest) {
-    const auto most = static_cast<float>(inflated(rest));
-    const Buffer<float>& bias = corpus_.codes->bias();
-    const auto fetch = [&](auto row_of) {
-      for (std::size_t i = 0; i < tile_.n; ++i) {
-        const std::size_t row = row_of(i);
-        tile_.scale[i] = scale[row];
-        tile_.error[i] = first_bound(bound[row]) + most * second_bound(bound[row]);
-      }
-      if (!bias.empty())
-        for (std::size_t i = 0; i < tile_.n; ++i) tile_.bias[i] = bias[row_of(i)];
-    };
-    const std::size_t first = tile_.rows[0];
-    if (tile_.rows[tile_.n - 1] - first + 1 == tile_.n)  // neighbours: a loop that vectorises
-      fetch([first](std::size_t i) { return first + i; });
-    else
-      fetch([this](std::size_t i) { return tile_.rows[i]; });
+  /// Rows that the 4-bit codes of a scan could not rule out. Their low planes are somewhere else in memory: they are asked for
+  /// now and looked at when there are enough to have waited for.
+  void postpone(std::size_t q, std::uint64_t mask, const std::int32_t* high_dots) {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    Survivors& waiting = waiting_[q];
+    for_each_bit(mask, [&](std::size_t i) {
+      const std::uint8_t* const low = codes.low() + tile_.rows[i] * codes.row_bytes();
+      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(low + j);
+      waiting.rows[waiting.n] = tile_.rows[i];
+      waiting.high[waiting.n++] = high_dots[i];
+      if (waiting.n == kTileRows) offer(q, waiting);
+    });
+    if (waiting.n >= kTileRows / 2) offer(q, waiting);
   }
 
-  /// Rows of the tile that query `q` could not rule out: their 8-bit codes say more, `high_dots` is known from a scan.
-  void offer(std::size_t q, std::uint64_t mask, const std::int32_t* high_dots) {
+  /// Rows that query `q` could not rule out, with the dot products of their high planes: the 8-bit codes say more.
+  void offer(std::size_t q, Survivors& survivors) {
     const quant::NibbleCodes& codes = *corpus_.codes;
     const PreparedQuery& query = (*coded_)[q];
-    std::uint32_t rows[kTileRows];
-    std::int32_t high[kTileRows], low[kTileRows];
-    std::size_t n = 0;
-    for_each_bit(mask, [&](std::size_t i) {
-      if (high_dots) high[n] = high_dots[i];
-      rows[n++] = tile_.rows[i];
-    });
-    const std::int8_t* const z = coded_->for_scan(q);
-    if (!high_dots) kernels_.dot_nibbles(codes.high(), codes.row_bytes(), rows, n, z, high);
-    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), rows, n, z, low);
+    std::int32_t low[kTileRows];
+    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), survivors.rows.data(), survivors.n, coded_->for_scan(q), low);
     const double rest = inflated(query.rest);
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::uint32_t row = rows[i], bound = codes.bound8()[row];
-      const double dot = 16.0 * high[i] + low[i] - 136.0 * query.sum;
+    for (std::size_t i = 0; i < survivors.n; ++i) {
+      const std::uint32_t row = survivors.rows[i], bound = codes.bound8()[row];
+      const double dot = 16.0 * survivors.high[i] + low[i] - 136.0 * query.sum;
       const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
       candidates_[q].offer(row, query.distance(dot * codes.scale8()[row], error, codes.bias().empty() ? 0 : codes.bias()[row]));
     }
-    n_survived_ += n;
+    n_survived_ += survivors.n;
+    survivors.n = 0;
     if (candidates_[q].crowded()) settle(q);
     refresh(q);
   }
@@ -324,6 +355,7 @@ class Screen {
   std::vector<ExactDistance> exact_;
   std::optional<CodedQueries> coded_;
   std::optional<FloatQueries> floats_;
+  std::vector<Survivors> waiting_;
   std::vector<kernels::QueryBounds> bounds_;
   std::vector<std::uint64_t> masks_;
   std::vector<float> packed_;

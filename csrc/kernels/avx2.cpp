@@ -79,6 +79,28 @@ inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Wor
   low = multiply_bytes(low, _mm256_and_si256(codes, mask), query_low);
   high = multiply_bytes(high, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), query_high);
 }
+inline void join_nibbles(Words high, Words low, Words& lower, Words& upper) {
+  const Words mask = _mm256_set1_epi8(0x0f);
+  lower = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(high, mask), 4), _mm256_and_si256(low, mask));
+  upper = _mm256_or_si256(_mm256_andnot_si256(mask, high), _mm256_and_si256(_mm256_srli_epi16(low, 4), mask));
+}
+inline void transpose(Words (&rows)[kLanes]) {
+  Words fours[8];
+  for (int g = 0; g < 8; g += 4) {
+    const Words low0 = _mm256_unpacklo_epi32(rows[g], rows[g + 1]), high0 = _mm256_unpackhi_epi32(rows[g], rows[g + 1]);
+    const Words low1 = _mm256_unpacklo_epi32(rows[g + 2], rows[g + 3]), high1 = _mm256_unpackhi_epi32(rows[g + 2], rows[g + 3]);
+    fours[g] = _mm256_unpacklo_epi64(low0, low1);
+    fours[g + 1] = _mm256_unpackhi_epi64(low0, low1);
+    fours[g + 2] = _mm256_unpacklo_epi64(high0, high1);
+    fours[g + 3] = _mm256_unpackhi_epi64(high0, high1);
+  }
+  for (int c = 0; c < 4; ++c) {
+    rows[c] = _mm256_permute2x128_si256(fours[c], fours[4 + c], 0x20);
+    rows[4 + c] = _mm256_permute2x128_si256(fours[c], fours[4 + c], 0x31);
+  }
+}
+inline Words low_halves_up(Words w) { return _mm256_slli_epi32(w, 16); }
+inline Words high_halves(Words w) { return _mm256_and_si256(w, _mm256_set1_epi32(static_cast<int>(0xffff0000))); }
 inline Words sum_of_nibbles(Words low, Words high) { return add(low, high); }
 inline Words transpose_sum(const Words (&rows)[kLanes]) {
   Words pairs[4], fours[2];
@@ -100,6 +122,8 @@ inline std::uint32_t not_below(Lanes a, Lanes b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)));
 }
 
+inline Lanes lanes_of_bits(Words w) { return _mm256_castsi256_ps(w); }
+
 struct Int8Step {
   static Words multiply(Words total, Words rows, Words query) { return multiply_bytes(total, rows, query); }
   static Lanes to_lanes(Words w) { return lanes_of_ints(w); }
@@ -109,7 +133,7 @@ struct FloatStep {
     return _mm256_castps_si256(
         _mm256_fmadd_ps(_mm256_castsi256_ps(rows), _mm256_castsi256_ps(query), _mm256_castsi256_ps(total)));
   }
-  static Lanes to_lanes(Words w) { return _mm256_castsi256_ps(w); }
+  static Lanes to_lanes(Words w) { return lanes_of_bits(w); }
 };
 
 std::int64_t int8_peak(std::size_t iterations) {

@@ -88,6 +88,28 @@ inline void multiply_nibbles(const Words& codes, const Words& query_low, const W
     high.v[i] += dot_4_bytes(codes.v[i] >> 4 & 0x0f0f0f0fu, query_high.v[i]);
   }
 }
+inline void join_nibbles(const Words& high, const Words& low, Words& lower, Words& upper) {
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    lower.v[i] = (high.v[i] & 0x0f0f0f0fu) << 4 | (low.v[i] & 0x0f0f0f0fu);
+    upper.v[i] = (high.v[i] & 0xf0f0f0f0u) | (low.v[i] >> 4 & 0x0f0f0f0fu);
+  }
+}
+inline void transpose(Words (&rows)[kLanes]) {
+  for (std::size_t r = 0; r < kLanes; ++r)
+    for (std::size_t i = 0; i < r; ++i) {
+      const std::uint32_t held = rows[r].v[i];
+      rows[r].v[i] = rows[i].v[r];
+      rows[i].v[r] = held;
+    }
+}
+inline Words low_halves_up(Words w) {
+  for (auto& x : w.v) x <<= 16;
+  return w;
+}
+inline Words high_halves(Words w) {
+  for (auto& x : w.v) x &= 0xffff0000u;
+  return w;
+}
 inline Words sum_of_nibbles(const Words& low, const Words& high) { return add(low, high); }
 inline Words transpose_sum(const Words (&rows)[kLanes]) {
   Words w{};
@@ -128,6 +150,8 @@ inline std::uint32_t not_below(const Lanes& a, const Lanes& b) {
   return bits;
 }
 
+inline Lanes lanes_of_bits(const Words& w) { return load_lanes(reinterpret_cast<const float*>(&w)); }
+
 struct Int8Step {
   static Words multiply(const Words& total, const Words& rows, const Words& query) {
     Words w;
@@ -143,7 +167,7 @@ struct FloatStep {
       w.v[i] = bits_of(float_of(total.v[i]) + float_of(rows.v[i]) * float_of(query.v[i]));
     return w;
   }
-  static Lanes to_lanes(const Words& w) { return load_lanes(reinterpret_cast<const float*>(&w)); }
+  static Lanes to_lanes(const Words& w) { return lanes_of_bits(w); }
 };
 
 std::int64_t int8_peak(std::size_t iterations) {

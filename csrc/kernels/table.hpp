@@ -49,11 +49,13 @@ struct Table {
   /// then the high dims likewise. Reads up to kReadAhead bytes past a row.
   void (*dot_nibbles)(const std::uint8_t* plane, std::size_t row_bytes, const std::uint32_t* rows, std::size_t n_rows,
                       const std::int8_t* query, std::int32_t* dots);
-  /// Bit r says that row r of up to 64 survives; NaN survives.
-  std::uint64_t (*screen)(const std::int32_t* dots, std::size_t n_rows, const RowBounds& rows, const QueryBounds& query);
+  /// Bit r says that row r of up to 64 survives; NaN survives. The error of a row (not `rows.error`) is the high half of its
+  /// word in `bounds`, a bfloat16, plus `rest` times the low half. Arrays are read in full vectors, up to 64 rows.
+  std::uint64_t (*screen)(const std::int32_t* dots, std::size_t n_rows, const RowBounds& rows, const std::uint32_t* bounds,
+                          float rest, const QueryBounds& query);
 
   /// Gathers up to 64 rows of both planes as bytes 16 * high + low, four dims at a time: tile[(g * 64 + r) * 4 + i] = dim 4 g + i
-  /// of row r, 2 * row_bytes dims in all; missing rows are zero.
+  /// of row r, 2 * row_bytes dims in all; missing rows repeat the last.
   void (*pack_codes)(const std::uint8_t* high, const std::uint8_t* low, std::size_t row_bytes, const std::uint32_t* rows,
                      std::size_t n_rows, std::uint8_t* tile);
   /// The same for vectors, one dim at a time: tile[g * 64 + r] = dim g of row r, as float. One per Dtype.
