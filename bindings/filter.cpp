@@ -32,7 +32,8 @@ IdArray as_rows(const py::object& rows) {
 }  // namespace
 
 void bind_filter(py::module_& module) {
-  py::class_<Bitmap, std::shared_ptr<Bitmap>>(module, "Bitmap", R"(A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
+  py::class_<Bitmap, std::shared_ptr<Bitmap>>(
+      module, "Bitmap", R"(A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
 
 Parameters
 ----------

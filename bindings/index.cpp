@@ -52,8 +52,7 @@ py::tuple collect(const MatrixView& queries, std::size_t k, Work&& work) {
 
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
 RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
-  if (array.ndim() != 2 || static_cast<std::size_t>(array.itemsize()) != size_of(dtype) ||
-      !(array.flags() & py::array::c_style))
+  if (array.ndim() != 2 || static_cast<std::size_t>(array.itemsize()) != size_of(dtype) || !(array.flags() & py::array::c_style))
     invalid(std::string(name) + " is not a C-order matrix of its dtype");
   return {static_cast<const std::byte*>(array.data()), static_cast<std::size_t>(array.shape(0)),
           static_cast<std::size_t>(array.shape(1)), dtype};
@@ -65,7 +64,8 @@ py::dict parts_of(const ExactIndex& index) {
     auto* const owner = new std::shared_ptr<const void>(part.owner);
     const py::capsule capsule(owner, [](void* p) { delete static_cast<std::shared_ptr<const void>*>(p); });
     const py::dtype dtype(std::string(1, part.kind) + std::to_string(part.item_size));
-    py::array array(dtype, {static_cast<py::ssize_t>(part.n_items)}, {static_cast<py::ssize_t>(part.item_size)}, part.data, capsule);
+    py::array array(dtype, {static_cast<py::ssize_t>(part.n_items)}, {static_cast<py::ssize_t>(part.item_size)}, part.data,
+                    capsule);
     array.attr("flags").attr("writeable") = false;
     result[part.name] = array;
   }
@@ -108,10 +108,7 @@ void bind_index(py::module_& module) {
       .def_property_readonly("overhead_nbytes", &unlocked<&ExactIndex::overhead_nbytes>)
       .def_property_readonly("next_id", &unlocked<&ExactIndex::next_id>)
       .def("__len__", &unlocked<&ExactIndex::size>)
-      .def("ids",
-           [](const ExactIndex& index) {
-             return to_array(unlocked<&ExactIndex::ids>(index));
-           })
+      .def("ids", [](const ExactIndex& index) { return to_array(unlocked<&ExactIndex::ids>(index)); })
       .def(
           "add",
           [](ExactIndex& index, const FloatMatrix& vectors, const std::optional<IdArray>& ids, std::size_t n_threads) {
@@ -164,8 +161,7 @@ void bind_index(py::module_& module) {
              const std::string& strategy) {
             const MatrixView rows = view(queries, "queries");
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
-            RangeHits hits =
-                without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
+            RangeHits hits = without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
             return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
                                   to_array(std::move(hits.distances)), to_dict(hits.stats));
           },

@@ -43,9 +43,7 @@ class RowSet {
 
   std::size_t size() const noexcept { return size_; }
   bool gathered() const noexcept { return gathered_.has_value(); }
-  std::uint32_t operator[](std::size_t i) const noexcept {
-    return gathered_ ? (*gathered_)[i] : static_cast<std::uint32_t>(i);
-  }
+  std::uint32_t operator[](std::size_t i) const noexcept { return gathered_ ? (*gathered_)[i] : static_cast<std::uint32_t>(i); }
   /// Which of the `n` rows from `first` on, a multiple of 64, count.
   std::uint64_t present(std::size_t first, std::size_t n) const noexcept {
     const std::uint64_t all = n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0};
@@ -398,11 +396,13 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
 
   std::optional<quant::NibbleCodes> codes;
   const bool wants_codes = options.strategy == Strategy::scan || options.strategy == Strategy::tiles;
-  if (!corpus.codes && (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= kManyQueries && !options.filter))) {
+  if (!corpus.codes &&
+      (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= kManyQueries && !options.filter))) {
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }
-  const Strategy strategy = options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, n_allowed, k) : options.strategy;
+  const Strategy strategy =
+      options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, n_allowed, k) : options.strategy;
   const RowSet set(n_rows, options.filter, strategy == Strategy::scan);
 
   const std::size_t n_threads = std::max<std::size_t>(options.n_threads, 1);

@@ -19,14 +19,14 @@ struct Interval {
 /// (divided by its norm under cosine, minus the center under l2). `v` is kept as `scale * z` plus a rest.
 struct PreparedQuery {
   Metric metric;
-  double scale;         // of the coded query: v ~ scale * z
-  double norm;          // |z|, rounded up, at least 1
-  double rest;          // |v - scale z| / scale / norm, rounded up
-  double shift = 0;     // <center, v>: what centering took from the score
-  double squared = 0;   // l2: |v|^2
-  double slack = 0;     // rounding of `shift` and `squared`, in units of the score
-  double center = 0;    // l2: |center|
-  std::int32_t sum = 0; // of z
+  double scale;          // of the coded query: v ~ scale * z
+  double norm;           // |z|, rounded up, at least 1
+  double rest;           // |v - scale z| / scale / norm, rounded up
+  double shift = 0;      // <center, v>: what centering took from the score
+  double squared = 0;    // l2: |v|^2
+  double slack = 0;      // rounding of `shift` and `squared`, in units of the score
+  double center = 0;     // l2: |center|
+  std::int32_t sum = 0;  // of z
 
   /// Whatever has a distance above this cannot be among results that end at `limit`: covers rounding to float32.
   static double beyond(double limit) noexcept { return limit + std::abs(limit) * 0x1p-22 + 1e-40; }

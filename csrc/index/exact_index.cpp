@@ -80,8 +80,8 @@ struct ExactIndex::State {
         const std::string name = "vectors[" + std::to_string(r) + "]";
         if (!std::isfinite(before)) invalid(name + " holds NaN or Inf, expected finite numbers");
         if (before == 0) invalid(name + " is a zero vector, which has no cosine");
-        const float* const most = std::max_element(given.row(r), given.row(r) + dim,
-                                                   [](float a, float b) { return std::abs(a) < std::abs(b); });
+        const float* const most =
+            std::max_element(given.row(r), given.row(r) + dim, [](float a, float b) { return std::abs(a) < std::abs(b); });
         invalid(name + " holds " + std::to_string(*most) + ", too " + (squared > 0 ? "large" : "small") + " for " +
                 (dtype == Dtype::f16 ? "float16, expected magnitudes of 6e-8 to 65504" : "bfloat16, expected up to 3.39e38"));
       }
@@ -200,8 +200,8 @@ Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
   return rows;
 }
 
-SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
-                               std::int64_t* ids, float* distances) const {
+SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,
+                               float* distances) const {
   std::shared_lock lock(state_->mutex);
   return exact::search(state_->corpus(), queries, k, options, cancel, ids, distances);
 }
@@ -264,20 +264,20 @@ ExactIndex ExactIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, s
   s.rows.reserve(n, {});
   for (std::size_t row = 0; row < n; ++row) {
     if (s.ids[row] < 0 || s.ids[row] > next_id - (next_id != INT64_MAX) || !s.rows.insert(row, s.ids.span()))
-      corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(s.ids[row]) + ", which is negative, not below next_id or there twice");
+      corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(s.ids[row]) +
+              ", which is negative, not below next_id or there twice");
   }
   s.next_id = next_id;
   const Buffer<float> center = borrow<float>(parts, "center");
-  s.codes = quant::NibbleCodes::from_parts(
-      dim, metric, n,
-      {{center.data(), center.data() + center.size()},
-       borrow<std::uint8_t>(parts, "high"),
-       borrow<std::uint8_t>(parts, "low"),
-       borrow<float>(parts, "scale4"),
-       borrow<float>(parts, "scale8"),
-       borrow<float>(parts, "bias"),
-       borrow<std::uint32_t>(parts, "bound4"),
-       borrow<std::uint32_t>(parts, "bound8")});
+  s.codes = quant::NibbleCodes::from_parts(dim, metric, n,
+                                           {{center.data(), center.data() + center.size()},
+                                            borrow<std::uint8_t>(parts, "high"),
+                                            borrow<std::uint8_t>(parts, "low"),
+                                            borrow<float>(parts, "scale4"),
+                                            borrow<float>(parts, "scale8"),
+                                            borrow<float>(parts, "bias"),
+                                            borrow<std::uint32_t>(parts, "bound4"),
+                                            borrow<std::uint32_t>(parts, "bound8")});
   s.n_centered = n;
   return index;
 }

@@ -163,8 +163,7 @@ struct Int8Step {
 struct FloatStep {
   static Words multiply(const Words& total, const Words& rows, const Words& query) {
     Words w;
-    for (std::size_t i = 0; i < kLanes; ++i)
-      w.v[i] = bits_of(float_of(total.v[i]) + float_of(rows.v[i]) * float_of(query.v[i]));
+    for (std::size_t i = 0; i < kLanes; ++i) w.v[i] = bits_of(float_of(total.v[i]) + float_of(rows.v[i]) * float_of(query.v[i]));
     return w;
   }
   static Lanes to_lanes(const Words& w) { return lanes_of_bits(w); }

@@ -28,9 +28,9 @@ struct QueryBounds {
 
 /// One row's codes and what bounds its error; written by `encode`.
 struct EncodedRow {
-  float scale4, scale8;    // least-squares scales of the 4-bit and the 8-bit code
-  double error4, error8;   // norms of what the codes leave out
-  double norm;             // of the row after centering
+  float scale4, scale8;   // least-squares scales of the 4-bit and the 8-bit code
+  double error4, error8;  // norms of what the codes leave out
+  double norm;            // of the row after centering
 };
 
 struct Table {

@@ -23,7 +23,8 @@ class NibbleCodes {
   /// invalid_argument that names `what` and the first bad row.
   static NibbleCodes of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what);
 
-  /// Codes the rows from `size()` on around the present center; memory comes first, so an exception leaves the codes as they were.
+  /// Codes the rows from `size()` on around the present center; memory comes first, so an exception leaves the codes as they
+  /// were.
   void extend(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what);
   void reserve(std::size_t n_rows);
   /// What `remove` needs so that it cannot fail.

@@ -1,7 +1,7 @@
 // The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
 #include <atomic>
-#include <cstdio>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <memory>

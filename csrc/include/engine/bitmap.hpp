@@ -48,8 +48,7 @@ class Bitmap {
  private:
   template <class Op>
   Bitmap combine(const Bitmap& other, Op op) const {
-    if (other.size_ != size_)
-      invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
+    if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
     Bitmap result(size_);
     for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = op(words_[w], other.words_[w]);
     return result;
