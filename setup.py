@@ -5,6 +5,7 @@ Environment: ``ENGINE_SANITIZE=address|thread`` builds the core with ASan+UBSan 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ class CMakeBuild(build_ext):
             f"-DENGINE_OUTPUT_DIR={target.parent}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            # A cache kept from an isolated build names a ninja that is gone with it.
+            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja') or 'ninja'}",
         ]  # fmt: skip
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(build), "--target", "_core"], check=True)
