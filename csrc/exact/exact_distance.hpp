@@ -49,8 +49,6 @@ class ExactDistance {
     for (std::size_t i = 0; i < rows_.row_bytes(); i += 64) __builtin_prefetch(x + i);
   }
 
-  double squared_query_norm() const noexcept { return query_norm_; }
-
  private:
   /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.
   double close_cosine(const std::byte* row, double norm) const {
