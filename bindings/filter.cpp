@@ -11,6 +11,7 @@ namespace {
 std::string kind_of(const py::array& array) { return py::str(array.dtype()).cast<std::string>(); }
 
 MaskArray as_mask(const py::object& mask) {
+  if (py::hasattr(mask, "filled") && py::hasattr(mask, "mask")) invalid("mask is a masked array; fill it first");
   const py::array array = py::array::ensure(mask);
   if (!array || array.dtype().kind() != 'b') {
     PyErr_Clear();

@@ -1,5 +1,8 @@
 // Kernels by themselves: for tests against the scalar oracle, and the peak that the bench compares with.
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <optional>
 
 #include <pybind11/stl.h>
 
@@ -23,6 +26,16 @@ const void* typed(const py::array& array, const std::string& dtype, std::size_t 
       static_cast<std::size_t>(array.itemsize()) != size_of(dtype_of(dtype)))
     invalid("b is not a vector of " + std::to_string(n) + " numbers of its dtype");
   return array.data();
+}
+
+/// A matrix of its dtype as rows, all of those listed in it.
+RowsView listed(const FloatMatrix& query, const py::array& vectors, const std::string& dtype, const Rows& rows) {
+  const std::size_t n = vectors.ndim() == 2 ? static_cast<std::size_t>(vectors.shape(0)) : 0;
+  const auto dim = flat(query, "query").size();
+  typed(vectors.attr("reshape")(-1), dtype, n * dim);
+  if (std::any_of(rows.data(), rows.data() + rows.size(), [n](std::uint32_t row) { return row >= n; }))
+    invalid("rows holds one that is not in vectors");
+  return {static_cast<const std::byte*>(vectors.data()), n, dim, dtype_of(dtype)};
 }
 
 }  // namespace
@@ -49,6 +62,39 @@ void bind_kernels(py::module_& module) {
         return kernels::active().squared_l2[static_cast<int>(dtype_of(dtype))](x.data(), typed(b, dtype, x.size()), x.size());
       },
       py::arg("a").noconvert(), py::arg("b"), py::arg("dtype"));
+  kernels.def_static(
+      "dot_norm_rows",
+      [](const FloatMatrix& query, const py::array& vectors, const std::string& dtype, const Rows& rows) {
+        const RowsView base = listed(query, vectors, dtype, rows);
+        std::vector<float> dots(rows.size()), norms(rows.size());
+        kernels::active().dot_norm_rows[static_cast<int>(base.dtype)](query.data(), base.data, base.dim, rows.data(), dots.size(),
+                                                                      dots.data(), norms.data());
+        return std::pair(to_array(std::move(dots)), to_array(std::move(norms)));
+      },
+      py::arg("query").noconvert(), py::arg("vectors"), py::arg("dtype"), py::arg("rows").noconvert());
+  kernels.def_static(
+      "squared_l2_rows",
+      [](const FloatMatrix& query, const py::array& vectors, const std::string& dtype, const Rows& rows) {
+        const RowsView base = listed(query, vectors, dtype, rows);
+        std::vector<float> scores(rows.size());
+        kernels::active().squared_l2_rows[static_cast<int>(base.dtype)](query.data(), base.data, base.dim, rows.data(),
+                                                                        scores.size(), scores.data());
+        return to_array(std::move(scores));
+      },
+      py::arg("query").noconvert(), py::arg("vectors"), py::arg("dtype"), py::arg("rows").noconvert());
+  kernels.def_static(
+      "screen_rows",
+      [](const FloatMatrix& scores, const std::optional<FloatMatrix>& norms, float factor, float threshold) {
+        const auto given = flat(scores, "scores");
+        const auto squared = norms ? flat(*norms, "norms") : given;
+        if (given.size() > kernels::kTileRows || squared.size() != given.size())
+          invalid("scores and norms are not up to 64 each");
+        std::array<float, kernels::kTileRows> all{}, lengths{};
+        std::copy(given.begin(), given.end(), all.begin());
+        std::copy(squared.begin(), squared.end(), lengths.begin());
+        return kernels::active().screen_rows(all.data(), norms ? lengths.data() : nullptr, given.size(), factor, threshold);
+      },
+      py::arg("scores").noconvert(), py::arg("norms").noconvert(), py::arg("factor"), py::arg("threshold"));
   kernels.def_static(
       "store",
       [](const FloatMatrix& a, const std::string& dtype) {
@@ -80,8 +126,8 @@ void bind_kernels(py::module_& module) {
         std::copy_n(query.data(), row_bytes, apart.data());
         std::copy_n(query.data() + row_bytes, row_bytes, apart.data() + padded);
         std::vector<std::int32_t> dots(kernels::kTileRows);
-        kernels::active().dot_nibbles(codes.data(), row_bytes, rows.data(), static_cast<std::size_t>(rows.size()), apart.data(),
-                                      dots.data());
+        kernels::active().dot_nibbles(codes.data(), row_bytes, rows.data(), static_cast<std::size_t>(rows.size()), 0,
+                                      apart.data(), dots.data());
         dots.resize(static_cast<std::size_t>(rows.size()));
         return to_array(std::move(dots));
       },
@@ -98,8 +144,9 @@ void bind_kernels(py::module_& module) {
         const std::vector<float> one(64, 1.0f), zero(64);
         const std::vector<kernels::QueryBounds> bounds(n_queries, {0, 0, 0, threshold});
         std::vector<std::uint64_t> masks(n_queries);
+        std::vector<std::int32_t> sums(n_queries * kernels::kTileRows);
         kernels::active().screen_tile_i8(tile.data(), dim / 4, queries.data(), dim, bounds.data(), n_queries,
-                                         {one.data(), zero.data(), nullptr}, masks.data());
+                                         {one.data(), zero.data(), nullptr}, masks.data(), sums.data());
         return to_array(std::move(masks));
       },
       py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"),

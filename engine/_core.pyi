@@ -119,6 +119,13 @@ class kernels:
     @staticmethod
     def dot_norm(a: numpy.typing.NDArray[numpy.float32], b: numpy.ndarray, dtype: str) -> tuple[float, float]: ...
     @staticmethod
+    def dot_norm_rows(
+        query: numpy.typing.NDArray[numpy.float32],
+        vectors: numpy.ndarray,
+        dtype: str,
+        rows: numpy.typing.NDArray[numpy.uint32],
+    ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]: ...
+    @staticmethod
     def int8_peak(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
         """
         8-bit multiplications and additions a second on one core, registers only: the best of many rounds.
@@ -131,6 +138,13 @@ class kernels:
         Largest |q| that the int8 tile kernel takes.
         """
     @staticmethod
+    def screen_rows(
+        scores: numpy.typing.NDArray[numpy.float32],
+        norms: numpy.typing.NDArray[numpy.float32] | None,
+        factor: typing.SupportsFloat | typing.SupportsIndex,
+        threshold: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> int: ...
+    @staticmethod
     def screen_tile_i8(
         rows: numpy.typing.NDArray[numpy.uint8],
         queries: numpy.typing.NDArray[numpy.int8],
@@ -141,6 +155,13 @@ class kernels:
         """
     @staticmethod
     def squared_l2(a: numpy.typing.NDArray[numpy.float32], b: numpy.ndarray, dtype: str) -> float: ...
+    @staticmethod
+    def squared_l2_rows(
+        query: numpy.typing.NDArray[numpy.float32],
+        vectors: numpy.ndarray,
+        dtype: str,
+        rows: numpy.typing.NDArray[numpy.uint32],
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
     @staticmethod
     def store(a: numpy.typing.NDArray[numpy.float32], dtype: str) -> numpy.typing.NDArray[numpy.uint8]: ...
 

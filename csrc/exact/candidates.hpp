@@ -64,10 +64,11 @@ class Candidates {
   double limit() const noexcept { return sink_.limit(); }
   bool crowded() const noexcept { return rows_.size() > patience_; }
 
-  void offer(std::uint32_t row, Interval distance) {
-    if (distance.low > PreparedQuery::beyond(limit())) return;
-    rows_.push_back({distance.low, row});
-    sink_.offer_upper(distance.high);
+  void offer(std::span<const std::uint32_t> rows, const Interval* distances) {
+    for (std::size_t i = 0; i < rows.size(); ++i) sink_.offer_upper(distances[i].high);
+    const double beyond = PreparedQuery::beyond(limit());
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (!(distances[i].low > beyond)) rows_.push_back({distances[i].low, rows[i]});
   }
 
   /// A distance known already.

@@ -22,6 +22,10 @@ namespace {
 
 using kernels::kTileRows;
 
+/// Without codes: up to here rows are read one by one, which is cheaper than packing tiles; from the second number on coding
+/// the rows pays at once. What was measured stands in docs/certified_exact.md.
+constexpr std::size_t kFewQueries = 8, kManyQueries = 192;
+
 /// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
 /// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
 class RowSet {
@@ -31,19 +35,18 @@ class RowSet {
     if (filter->size() != n_rows)
       invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_rows));
     const std::size_t n_allowed = filter->count();
-    if (for_scan && n_allowed > n_rows / 3) {
+    if (for_scan && n_allowed > n_rows / 20 * 11) {
       mask_ = filter;
       return;
     }
     size_ = n_allowed;
-    gathered_.emplace();
-    gathered_->reserve(size_);
-    filter->for_each([this](std::size_t row) { gathered_->push_back(static_cast<std::uint32_t>(row)); });
+    gathered_.emplace(size_);
+    filter->for_each([next = gathered_->data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
   }
 
   std::size_t size() const noexcept { return size_; }
-  bool gathered() const noexcept { return gathered_.has_value(); }
-  std::uint32_t operator[](std::size_t i) const noexcept { return gathered_ ? (*gathered_)[i] : static_cast<std::uint32_t>(i); }
+  /// The gathered rows; null where all rows are looked at.
+  const std::uint32_t* gathered() const noexcept { return gathered_ ? gathered_->data() : nullptr; }
   /// Which of the `n` rows from `first` on, a multiple of 64, count.
   std::uint64_t present(std::size_t first, std::size_t n) const noexcept {
     const std::uint64_t all = n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0};
@@ -59,8 +62,10 @@ class RowSet {
 /// Up to 64 rows and what the bounds need of them.
 struct Tile {
   std::size_t n = 0;
+  std::size_t n_ahead = 0;    // rows listed behind these, which come next
   std::uint64_t present = 0;  // rows that count
-  std::array<std::uint32_t, kTileRows> rows;
+  const std::uint32_t* rows = nullptr;
+  std::array<std::uint32_t, kTileRows> neighbours;
   alignas(64) std::array<float, kTileRows> scale{}, error{}, bias{};
   std::array<std::uint32_t, kTileRows> words{};
 
@@ -69,7 +74,14 @@ struct Tile {
   void fetch(const RowSet& set, std::size_t first, std::size_t end) {
     n = std::min(kTileRows, end - first);
     present = set.present(first, n);
-    for (std::size_t i = 0; i < n; ++i) rows[i] = set[first + i];
+    if (set.gathered()) {
+      rows = set.gathered() + first;
+      n_ahead = std::min(kTileRows, end - first - n);
+    } else {
+      std::iota(neighbours.begin(), neighbours.end(), static_cast<std::uint32_t>(first));
+      rows = neighbours.data();
+      n_ahead = 0;
+    }
   }
   kernels::RowBounds bounds(Metric metric) const noexcept {
     return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr};
@@ -114,7 +126,6 @@ class Screen {
         if (n_done % 8 == 0 || queries_.n_rows >= 8) cancel_.check();  // a clock is too dear for one query's tile
         tile_.fetch(set_, begin + t * kTileRows, end);
         if (!tile_.present) continue;
-        if (strategy_ == Strategy::scan && set_.gathered()) prefetch(begin + (t + 1) * kTileRows, end);
         look();
         n_scored_ += static_cast<std::size_t>(std::popcount(tile_.present)) * queries_.n_rows;
         if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
@@ -127,12 +138,14 @@ class Screen {
   std::vector<Hit> take_sorted(std::size_t q) { return candidates_[q].take_sorted(); }
   std::uint64_t n_scored() const noexcept { return n_scored_; }
   std::uint64_t n_rescored() const noexcept { return n_rescored_; }
+  /// What it came down to: where codes rule out too little, a simpler way.
+  Strategy strategy() const noexcept { return strategy_; }
 
  private:
   struct Survivors {
     std::size_t n = 0;
     std::array<std::uint32_t, kTileRows> rows;
-    std::array<std::int32_t, kTileRows> high;
+    std::array<std::int32_t, kTileRows> dots;
   };
 
   static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives
@@ -151,13 +164,14 @@ class Screen {
     waiting_.resize(strategy == Strategy::scan ? n : 0);
     bounds_.resize(n);
     masks_.resize(n);
+    sums_.resize(strategy == Strategy::tiles || strategy == Strategy::floats ? n * kTileRows : 0);
     for (std::size_t q = 0; q < n; ++q) refresh(q);
   }
 
   /// Looks at what was postponed.
   void finish() {
     for (std::size_t q = 0; q < waiting_.size(); ++q)
-      if (waiting_[q].n) offer(q, waiting_[q]);
+      if (waiting_[q].n) look_closer(q);
   }
 
   /// The limit of query `q` has fallen: so has what its kernel compares with.
@@ -192,19 +206,10 @@ class Screen {
     if (!limits_have_settled) return;
     if (strategy_ == Strategy::tiles && share > 0.125)
       start(Strategy::floats);
-    else if ((strategy_ == Strategy::floats && share > 0.25) || (strategy_ == Strategy::scan && share > 0.5))
+    else if (strategy_ == Strategy::scan && share > 0.5)
+      start(Strategy::floats);
+    else if (strategy_ == Strategy::floats && share > 0.25)
       start(Strategy::plain);
-  }
-
-  /// Codes of the next tile, where rows are skipped and the hardware cannot see the pattern.
-  void prefetch(std::size_t first, std::size_t end) const {
-    const quant::NibbleCodes& codes = *corpus_.codes;
-    for (std::size_t i = first; i < std::min(first + kTileRows, end); ++i) {
-      const std::size_t row = set_[i];
-      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(codes.high() + row * codes.row_bytes() + j);
-      __builtin_prefetch(&codes.scale4()[row]);
-      __builtin_prefetch(&codes.bound4()[row]);
-    }
   }
 
   void look_plain() {
@@ -236,7 +241,7 @@ class Screen {
     }
     std::int32_t dots[kTileRows];
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows.data(), tile_.n, coded_->for_scan(q), dots);
+      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows, tile_.n, tile_.n_ahead, coded_->for_scan(q), dots);
       const auto rest = static_cast<float>(inflated((*coded_)[q].rest));
       const std::uint64_t mask = kernels_.screen(dots, tile_.n, rows, bounds, rest, bounds_[q]) & tile_.present;
       if (mask) postpone(q, mask, dots);
@@ -253,22 +258,25 @@ class Screen {
       if (!codes.bias().empty()) tile_.bias[i] = codes.bias()[row];
     }
     auto* const packed = reinterpret_cast<std::uint8_t*>(packed_.data());
-    kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows.data(), tile_.n, packed);
+    kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows, tile_.n, packed);
     kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
-                            queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data());
+                            queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       if (!(masks_[q] & tile_.present)) continue;
       Survivors found;
-      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) { found.rows[found.n++] = tile_.rows[i]; });
-      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), found.rows.data(), found.n, coded_->for_scan(q), found.high.data());
+      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) {
+        found.rows[found.n] = tile_.rows[i];
+        found.dots[found.n++] = sums_[q * kTileRows + i];
+      });
       offer(q, found);
     }
   }
 
   void look_floats() {
+    if (queries_.n_rows <= kFewQueries) return look_rows();
     const std::size_t dim = corpus_.rows.dim;
     const int dtype = static_cast<int>(corpus_.rows.dtype);
-    kernels_.pack_rows[dtype](corpus_.rows.data, dim, tile_.rows.data(), tile_.n, packed_.data());
+    kernels_.pack_rows[dtype](corpus_.rows.data, dim, tile_.rows, tile_.n, packed_.data());
     const double rounding = static_cast<double>(dim + 16) * 0x1.02p-24 + inflated(floats_->rest());
     const std::vector<float> zero(dim);
     for (std::size_t i = 0; i < tile_.n; ++i) {
@@ -284,16 +292,44 @@ class Screen {
       tile_.bias[i] = round_down(squared / 2 * (1 - 0x1p-20));
     }
     kernels_.screen_tile_f32(packed_.data(), dim, floats_->values(0), dim * sizeof(float), bounds_.data(), queries_.n_rows,
-                             tile_.bounds(corpus_.metric), masks_.data());
+                             tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) rescore(q, masks_[q] & tile_.present);
+  }
+
+  /// One query after the other, rows as they lie in memory: for so few, packing a tile costs more than it saves.
+  void look_rows() {
+    const RowsView& base = corpus_.rows;
+    const int dtype = static_cast<int>(base.dtype);
+    const double rounding = static_cast<double>(base.dim + 16) * 0x1.02p-23;
+    std::array<float, kTileRows> scores, norms;
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      if (!(masks_[q] & tile_.present)) continue;
-      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) {
-        candidates_[q].add(exact_[q](tile_.rows[i]), id_of(tile_.rows[i]));
-        ++n_rescored_;
-        ++n_survived_;
-      });
-      refresh(q);
+      std::uint64_t mask;
+      if (corpus_.metric == Metric::l2) {
+        kernels_.squared_l2_rows[dtype](queries_.row(q), base.data, base.dim, tile_.rows, tile_.n, scores.data());
+        const double most = (PreparedQuery::beyond(candidates_[q].limit()) + 1e-30) / (1 - rounding);
+        mask = kernels_.screen_rows(scores.data(), nullptr, tile_.n, 0, round_down(-most));
+      } else {
+        kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, tile_.rows, tile_.n, scores.data(), norms.data());
+        const double error = rounding + inflated(floats_->rest()), threshold = bounds_[q].threshold;
+        mask = corpus_.metric == Metric::cosine
+                   ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
+                   : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
+      }
+      rescore(q, mask & tile_.present);
     }
+  }
+
+  /// Rows of the tile that float32 could not rule out for query `q`.
+  void rescore(std::size_t q, std::uint64_t mask) {
+    if (!mask) return;
+    for_each_bit(mask, [&](std::size_t i) {
+      const double distance = exact_[q](tile_.rows[i]);
+      if (!std::isfinite(distance)) refuse(tile_.rows[i]);
+      candidates_[q].add(distance, id_of(tile_.rows[i]));
+      ++n_rescored_;
+      ++n_survived_;
+    });
+    refresh(q);
   }
 
   /// Rows that the 4-bit codes of a scan could not rule out. Their low planes are somewhere else in memory: they are asked for
@@ -305,29 +341,41 @@ class Screen {
       const std::uint8_t* const low = codes.low() + tile_.rows[i] * codes.row_bytes();
       for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(low + j);
       waiting.rows[waiting.n] = tile_.rows[i];
-      waiting.high[waiting.n++] = high_dots[i];
-      if (waiting.n == kTileRows) offer(q, waiting);
+      waiting.dots[waiting.n++] = high_dots[i];
+      if (waiting.n == kTileRows) look_closer(q);
     });
-    if (waiting.n >= kTileRows / 2) offer(q, waiting);
+    if (waiting.n >= kTileRows / 2) look_closer(q);
   }
 
-  /// Rows that query `q` could not rule out, with the dot products of their high planes: the 8-bit codes say more.
+  /// The low planes of what was postponed make 8-bit codes of the 4-bit ones.
+  void look_closer(std::size_t q) {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    Survivors& waiting = waiting_[q];
+    std::array<std::int32_t, kTileRows> low;
+    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), waiting.rows.data(), waiting.n, 0, coded_->for_scan(q), low.data());
+    for (std::size_t i = 0; i < waiting.n; ++i)
+      waiting.dots[i] =
+          static_cast<std::int32_t>(std::int64_t{16} * waiting.dots[i] + low[i] - std::int64_t{136} * (*coded_)[q].sum);
+    offer(q, waiting);
+  }
+
+  /// Rows that query `q` could not rule out, with the dot products of their 8-bit codes.
   void offer(std::size_t q, Survivors& survivors) {
     const quant::NibbleCodes& codes = *corpus_.codes;
     const PreparedQuery& query = (*coded_)[q];
-    std::int32_t low[kTileRows];
-    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), survivors.rows.data(), survivors.n, coded_->for_scan(q), low);
-    const double rest = inflated(query.rest);
+    const double rest = inflated(query.rest), limit = candidates_[q].limit();
+    const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
+    std::array<Interval, kTileRows> distances;
     for (std::size_t i = 0; i < survivors.n; ++i) {
       const std::uint32_t row = survivors.rows[i], bound = codes.bound8()[row];
-      const double dot = 16.0 * survivors.high[i] + low[i] - 136.0 * query.sum;
       const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
-      candidates_[q].offer(row, query.distance(dot * codes.scale8()[row], error, codes.bias().empty() ? 0 : codes.bias()[row]));
+      distances[i] = query.distance(double{codes.scale8()[row]} * survivors.dots[i], error, bias ? bias[row] : 0);
     }
+    candidates_[q].offer({survivors.rows.data(), survivors.n}, distances.data());
     n_survived_ += survivors.n;
     survivors.n = 0;
     if (candidates_[q].crowded()) settle(q);
-    refresh(q);
+    if (candidates_[q].limit() < limit) refresh(q);
   }
 
   void settle(std::size_t q) { n_rescored_ += candidates_[q].settle(exact_[q], corpus_.ids); }
@@ -356,6 +404,7 @@ class Screen {
   std::vector<Survivors> waiting_;
   std::vector<kernels::QueryBounds> bounds_;
   std::vector<std::uint64_t> masks_;
+  std::vector<std::int32_t> sums_;
   std::vector<float> packed_;
   Tile tile_;
   std::uint64_t n_scored_ = 0, n_rescored_ = 0, n_survived_ = 0, n_seen_ = 0;
@@ -367,18 +416,17 @@ const char* name_of(Strategy strategy) {
       return "certified-4bit";
     case Strategy::tiles:
       return "certified-8bit";
+    case Strategy::floats:
+      return "certified-float32";
     default:
       return "plain";
   }
 }
 
-/// Without codes: up to here one float64 pass a query is cheaper than packing tiles, from there on coding the rows pays at once.
-constexpr std::size_t kFewQueries = 4, kManyQueries = 192;
-
 /// The cheapest way for `n_queries` over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   if (n_rows <= 2 * kTileRows || k * 8 >= n_rows) return Strategy::plain;
-  if (!corpus.codes) return n_queries <= kFewQueries ? Strategy::plain : Strategy::floats;
+  if (!corpus.codes) return Strategy::floats;
   return n_queries < 8 ? Strategy::scan : Strategy::tiles;
 }
 
@@ -418,6 +466,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
   const std::size_t part = ((set.size() + n_parts - 1) / n_parts + kTileRows - 1) / kTileRows * kTileRows;
 
   SearchStats stats;
+  Strategy simplest = strategy;
   std::mutex mutex;
   std::vector<std::vector<std::vector<Hit>>> found(n_parts > 1 ? n_blocks * n_parts : 0);
   parallel_for(n_blocks * n_parts, n_threads, [&](std::size_t task) {
@@ -435,6 +484,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     std::lock_guard lock(mutex);
     stats.n_scored += screen.n_scored();
     stats.n_rescored += screen.n_rescored();
+    simplest = std::min(simplest, screen.strategy());
   });
   if (n_parts > 1) {
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
@@ -447,7 +497,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
       emit(q, std::move(hits));
     }
   }
-  stats.strategy = name_of(strategy);
+  stats.strategy = name_of(simplest);
   stats.selectivity = n_rows ? static_cast<double>(n_allowed) / static_cast<double>(n_rows) : 1;
   stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return stats;
@@ -462,9 +512,9 @@ void check(const Corpus& corpus, MatrixView queries) {
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     double unused, squared;
     kernels::active().dot_norm[0](zero.data(), queries.row(q), queries.dim, &unused, &squared);
-    const std::string name = "queries[" + std::to_string(q) + "]";
-    if (!std::isfinite(squared)) invalid(name + " holds NaN or Inf, expected finite numbers");
-    if (squared == 0 && corpus.metric == Metric::cosine) invalid(name + " is a zero vector, which has no cosine");
+    const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
+    if (!std::isfinite(squared)) invalid(name() + " holds NaN or Inf, expected finite numbers");
+    if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
   }
 }
 

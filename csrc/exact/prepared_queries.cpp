@@ -25,23 +25,6 @@ float PreparedQuery::threshold(double limit) const noexcept {
   return least < -1e38 ? -std::numeric_limits<float>::infinity() : round_down(least);
 }
 
-Interval PreparedQuery::distance(double score, double error, double bias) const noexcept {
-  const double s = score * scale + shift;
-  const double e = error * scale * (1 + 0x1p-40) + slack;
-  switch (metric) {
-    case Metric::cosine:
-      return {1 - s - e, 1 - s + e};
-    case Metric::ip:
-      return {-s - e, -s + e};
-    default: {
-      // `bias` is |w|^2 / 2 rounded down; this is its other side.
-      const double w = bias < std::numeric_limits<float>::max() ? std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22
-                                                                : std::numeric_limits<double>::infinity();
-      return {squared + 2 * bias - 2 * (s + e), squared * (1 + 0x1p-40) + w * w - 2 * (s - e)};
-    }
-  }
-}
-
 CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, int limit) {
   const std::size_t dim = queries.dim, half = codes.row_bytes(), padded = (half + 63) / 64 * 64;
   const Metric metric = codes.metric();
@@ -51,31 +34,40 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
   scan_.assign(queries.n_rows * scan_stride_, 0);
   tile_.assign(queries.n_rows * tile_stride_, 0);
   std::vector<double> v(dim);
+  const float* const center = codes.center().data();
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
     const double length = norm_of(y, dim);
     PreparedQuery& query = prepared_[q];
     query.metric = metric;
     query.center = codes.center_norm();
+    const double factor = metric == Metric::cosine ? 1 / length : 1, subtracted = metric == Metric::l2 ? 1 : 0;
     double extreme = 0, squared = 0, shift = 0;
+#pragma omp simd reduction(max : extreme) reduction(+ : squared, shift)
     for (std::size_t j = 0; j < dim; ++j) {
-      const double center = codes.center()[j];
-      v[j] = metric == Metric::cosine ? y[j] / length : metric == Metric::l2 ? y[j] - center : y[j];
-      extreme = std::max(extreme, std::abs(v[j]));
-      squared += v[j] * v[j];
-      shift += center * v[j];
+      const double value = y[j] * factor - subtracted * center[j];
+      v[j] = value;
+      extreme = std::max(extreme, std::abs(value));
+      squared += value * value;
+      shift += center[j] * value;
     }
     query.scale = std::max(extreme / limit, 1e-30);
     std::int8_t* const tile = tile_.data() + q * tile_stride_;
+    constexpr double kRound = 0x1.8p52;  // adding and subtracting it rounds to the nearest integer
+    const double inverse = 1 / query.scale;
     double rest = 0, norm = 0;
+    std::int32_t sum = 0;
+#pragma omp simd reduction(+ : rest, norm, sum)
     for (std::size_t j = 0; j < dim; ++j) {
-      const double z = std::nearbyint(v[j] / query.scale);
-      const double left = v[j] / query.scale - z;
-      tile[j] = static_cast<std::int8_t>(z);
-      query.sum += static_cast<std::int32_t>(z);
-      rest += left * left;
+      const double steps = v[j] * inverse;
+      const double z = (steps + kRound) - kRound;
+      const auto code = static_cast<std::int32_t>(z);
+      tile[j] = static_cast<std::int8_t>(code);
+      sum += code;
+      rest += (steps - z) * (steps - z);
       norm += z * z;
     }
+    query.sum = sum;
     std::int8_t* const scan = scan_.data() + q * scan_stride_;
     std::copy_n(tile, half, scan);
     std::copy_n(tile + half, half, scan + padded);

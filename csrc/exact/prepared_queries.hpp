@@ -1,6 +1,8 @@
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -34,7 +36,22 @@ struct PreparedQuery {
   /// A row whose upper bound of the score over `scale` is below this has a distance beyond `limit`.
   float threshold(double limit) const noexcept;
   /// Bounds of the distance from a score over `scale` and its error.
-  Interval distance(double score, double error, double bias) const noexcept;
+  Interval distance(double score, double error, double bias) const noexcept {
+    const double s = score * scale + shift;
+    const double e = error * scale * (1 + 0x1p-40) + slack;
+    switch (metric) {
+      case Metric::cosine:
+        return {1 - s - e, 1 - s + e};
+      case Metric::ip:
+        return {-s - e, -s + e};
+      default: {
+        // `bias` is |w|^2 / 2 rounded down; this is its other side.
+        const double w = bias < std::numeric_limits<float>::max() ? std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22
+                                                                  : std::numeric_limits<double>::infinity();
+        return {squared + 2 * bias - 2 * (s + e), squared * (1 + 0x1p-40) + w * w - 2 * (s - e)};
+      }
+    }
+  }
 };
 
 /// A block of queries coded in 8 bits, for the scan (low and high dims apart, each padded to 64 bytes) and for tiles.

@@ -15,6 +15,7 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
     std::memcpy(&eight, bytes + row, 8);
     result.words_[row / 64] |= (eight * 0x0102040810204080u >> 56) << (row % 64);
   }
+  result.recount();
   for (; row < mask.size(); ++row)
     if (bytes[row]) result.set(row);
   return result;
@@ -30,16 +31,16 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
   return result;
 }
 
-std::size_t Bitmap::count() const noexcept {
-  std::size_t total = 0;
-  for (const std::uint64_t word : words_) total += static_cast<std::size_t>(std::popcount(word));
-  return total;
+void Bitmap::recount() noexcept {
+  count_ = 0;
+  for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));
 }
 
 Bitmap Bitmap::operator~() const {
   Bitmap result(size_);
   for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = ~words_[w];
   if (size_ % 64) result.words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
+  result.count_ = size_ - count_;
   return result;
 }
 

@@ -13,25 +13,12 @@ constexpr int kQueryLimit = 63;  // 2 * 255 * 63 fits int16, which is what vpmad
 
 #include "kernels/scalar.inc"
 
-struct Floats {
-  __m256 low, high;
-};
+#include "kernels/floats256.inc"
+
 struct Doubles {
   __m256d v[4];
 };
 
-inline Floats load16(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
-inline Floats load16(const Half* from) {
-  const auto* const halves = reinterpret_cast<const __m128i*>(from);
-  return {_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
-}
-inline __m256 widen_brain(const __m128i* from) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(from)), 16));
-}
-inline Floats load16(const Brain* from) {
-  const auto* const brains = reinterpret_cast<const __m128i*>(from);
-  return {widen_brain(brains), widen_brain(brains + 1)};
-}
 inline Doubles zero_doubles() {
   const __m256d zero = _mm256_setzero_pd();
   return {{zero, zero, zero, zero}};
@@ -117,6 +104,7 @@ inline Lanes load_lanes(const float* from) { return _mm256_loadu_ps(from); }
 inline Lanes broadcast_lane(float value) { return _mm256_set1_ps(value); }
 inline Lanes fma(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a, b, c); }
 inline Lanes fnma(Lanes a, Lanes b, Lanes c) { return _mm256_fnmadd_ps(a, b, c); }
+inline Lanes root(Lanes a) { return _mm256_sqrt_ps(a); }
 inline std::uint32_t not_below(Lanes a, Lanes b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)));
 }

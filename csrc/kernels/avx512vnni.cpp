@@ -13,6 +13,8 @@ constexpr int kQueryLimit = 127;
 
 #include "kernels/scalar.inc"
 
+#include "kernels/floats256.inc"
+
 using Words = __m512i;
 inline Words multiply_bytes(Words total, Words codes, Words query) { return _mm512_dpbusd_epi32(total, codes, query); }
 

@@ -24,6 +24,22 @@ inline Floats load16(const T* from) {
   for (int i = 0; i < 16; ++i) f.v[i] = to_float(from[i]);
   return f;
 }
+inline Floats zero_floats() { return {}; }
+inline Floats add_product(const Floats& total, const Floats& a, const Floats& b) {
+  Floats f;
+  for (int i = 0; i < 16; ++i) f.v[i] = total.v[i] + a.v[i] * b.v[i];
+  return f;
+}
+inline Floats add_squared_difference(const Floats& total, const Floats& a, const Floats& b) {
+  Floats f;
+  for (int i = 0; i < 16; ++i) f.v[i] = total.v[i] + (a.v[i] - b.v[i]) * (a.v[i] - b.v[i]);
+  return f;
+}
+inline float sum(Floats f) {
+  for (int half = 8; half; half /= 2)
+    for (int i = 0; i < half; ++i) f.v[i] += f.v[i + half];
+  return f.v[0];
+}
 inline Doubles zero_doubles() { return {}; }
 inline Doubles widen(const Floats& f) {
   Doubles d;
@@ -142,6 +158,11 @@ inline Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
 inline Lanes fnma(const Lanes& a, const Lanes& b, const Lanes& c) {
   Lanes f;
   for (std::size_t i = 0; i < kLanes; ++i) f.v[i] = c.v[i] - a.v[i] * b.v[i];
+  return f;
+}
+inline Lanes root(const Lanes& a) {
+  Lanes f;
+  for (std::size_t i = 0; i < kLanes; ++i) f.v[i] = __builtin_sqrtf(a.v[i]);
   return f;
 }
 inline std::uint32_t not_below(const Lanes& a, const Lanes& b) {

@@ -44,11 +44,23 @@ struct Table {
   /// `sum (a_i - b_i)^2` in float64, same order; differences and squares rounded once each, never fused. One per Dtype.
   double (*squared_l2[3])(const float* a, const void* b, std::size_t n);
 
+  /// The same of listed rows in float32, at the speed of memory, to rule rows out: 16 running sums, products fused or not, so
+  /// instruction sets differ. Error <= (n / 16 + 8) 2^-24 of the sum of magnitudes, plus what underflows. One per Dtype.
+  void (*dot_norm_rows[3])(const float* query, const void* vectors, std::size_t dim, const std::uint32_t* rows,
+                           std::size_t n_rows, float* dots, float* norms);
+  void (*squared_l2_rows[3])(const float* query, const void* vectors, std::size_t dim, const std::uint32_t* rows,
+                             std::size_t n_rows, float* scores);  // minus the squared distance
+  /// Bit r says that row r of up to 64 survives: unless  scores[r] + sqrt(norms[r]) * factor < threshold, where `norms` may be
+  /// null. NaN survives, and so does what float32 sums may have lost: scores below -1e38, norms outside 1e-26 to 1e36. Arrays are
+  /// read in full vectors, up to 64 rows.
+  std::uint64_t (*screen_rows)(const float* scores, const float* norms, std::size_t n_rows, float factor, float threshold);
+
   /// dots[r] = sum_j nibble(rows[r], j) * query[j] over one nibble plane of `row_bytes` (a multiple of 16) a row, exact in int32.
   /// Byte j of a row holds dims j (low) and row_bytes + j (high); `query` holds the low dims, zero-padded to a multiple of 64,
-  /// then the high dims likewise. Reads up to kReadAhead bytes past a row.
+  /// then the high dims likewise. Reads up to kReadAhead bytes past a row. `rows` goes on for `n_ahead` more, which are only
+  /// asked for: rows listed at random are waited for otherwise; 0 leaves neighbouring rows to the hardware.
   void (*dot_nibbles)(const std::uint8_t* plane, std::size_t row_bytes, const std::uint32_t* rows, std::size_t n_rows,
-                      const std::int8_t* query, std::int32_t* dots);
+                      std::size_t n_ahead, const std::int8_t* query, std::int32_t* dots);
   /// Bit r says that row r of up to 64 survives; NaN survives. The error of a row (not `rows.error`) is the high half of its
   /// word in `bounds`, a bfloat16, plus `rest` times the low half. Arrays are read in full vectors, up to 64 rows.
   std::uint64_t (*screen)(const std::int32_t* dots, std::size_t n_rows, const RowBounds& rows, const std::uint32_t* bounds,
@@ -63,11 +75,14 @@ struct Table {
 
   /// Dot products of a packed tile (64 rows, `n_groups` groups of 4 bytes) with `n_queries` queries (`stride` bytes apart), fused
   /// with the bound: masks[q] has a bit for each row that survives. int8: unsigned rows, signed queries within query_limit,
-  /// int32 sums, exact. float32: one running sum a row, error <= n 2^-24 sum |x_i y_i| to first order.
+  /// int32 sums, exact. float32: one running sum a row, error <= n 2^-24 sum |x_i y_i| to first order. sums[64 q + r] is the dot
+  /// product (plus `start`) of each row r that survives, in the type of the sum; others are left as they are.
   void (*screen_tile_i8)(const void* tile, std::size_t n_groups, const void* queries, std::size_t stride,
-                         const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks);
+                         const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks,
+                         void* sums);
   void (*screen_tile_f32)(const void* tile, std::size_t n_groups, const void* queries, std::size_t stride,
-                          const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks);
+                          const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks,
+                          void* sums);
 
   /// Codes `x * factor - center` (float64): u = 136 + round(x / c) in 0..255, split in two nibble planes of `row_bytes`.
   void (*encode)(const float* x, double factor, const float* center, std::size_t dim, std::size_t row_bytes, std::uint8_t* high,

@@ -30,9 +30,7 @@ class TopK {
       heap_.push_back(value);
       std::push_heap(heap_.begin(), heap_.end());
     } else if (value < worst()) {
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.back() = value;
-      std::push_heap(heap_.begin(), heap_.end());
+      replace_worst(value);
     }
   }
 
@@ -46,6 +44,17 @@ class TopK {
   }
 
  private:
+  /// One way down; pop_heap and push_heap would go down to the bottom and up again.
+  void replace_worst(const T& value) {
+    std::size_t hole = 0;
+    for (std::size_t child; (child = 2 * hole + 1) < k_; hole = child) {
+      if (child + 1 < k_ && heap_[child] < heap_[child + 1]) ++child;
+      if (!(value < heap_[child])) break;
+      heap_[hole] = heap_[child];
+    }
+    heap_[hole] = value;
+  }
+
   std::size_t k_;
   std::vector<T> heap_;
 };

@@ -115,6 +115,60 @@ def test_ties_between_16_bit_numbers_go_to_the_even_one(dtype: str) -> None:
             np.testing.assert_array_equal(got, rounded_to(signed[None], dtype)[0])
 
 
+# ---- float32: within a bound
+
+
+@given(case=cases(dtypes=DTYPES))
+def test_float_sums_of_rows_are_within_their_bound(case: Case) -> None:
+    vectors, queries = case.make()
+    kept = rounded_to(vectors, case.dtype)
+    given = np.stack([stored(row, case.dtype) for row in kept])
+    rows = np.random.default_rng(case.seed).integers(len(kept), size=20).astype(np.uint32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        dots, norms = (np.asarray(part, np.float64) for part in kernels.dot_norm_rows(queries[0], given, case.dtype, rows))
+        scores = np.asarray(kernels.squared_l2_rows(queries[0], given, case.dtype, rows), np.float64)
+    x, y = queries[0].astype(np.float64), kept[rows].astype(np.float64)
+    ulps, tiny = (case.dim / 16 + 8) * 2.0**-24, case.dim * 2.0**-126
+    for got, terms in ((dots, x * y), (norms, y * y), (-scores, (x - y) ** 2)):
+        magnitude = abs(terms).sum(axis=1)
+        usual = magnitude < 1e37  # beyond, float32 may overflow, which must not look like a small number
+        assert (abs(got - terms.sum(axis=1)) <= 1.01 * ulps * magnitude + tiny)[usual].all()
+        assert not (abs(got[~usual & (magnitude > 1e39)]) < 1e38).any()
+
+
+@every_dtype
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_rows_that_are_not_finite_survive(dtype: str, wrong: float) -> None:
+    for n in (1, 15, 16, 17, 33):
+        for place in range(n):
+            vectors = np.ones((2, n), np.float32)
+            vectors[1, place] = wrong
+            given = np.stack([stored(row, dtype) for row in vectors])
+            query, rows = np.ones(n, np.float32), np.arange(2, dtype=np.uint32)
+            dots, norms = (np.asarray(part) for part in kernels.dot_norm_rows(query, given, dtype, rows))
+            assert kernels.screen_rows(dots, norms, 0.0, 1e9) == 0b10
+            scores = np.asarray(kernels.squared_l2_rows(query, given, dtype, rows))
+            assert kernels.screen_rows(scores, None, 0.0, 1e9) == 0b10
+
+
+@given(n=st.integers(1, 64), factor=st.floats(-2, 2, width=32), seed=st.integers(0, 2**32 - 1))
+def test_screening_of_rows(n: int, factor: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal(n).astype(np.float32)
+    norms = (10.0 ** rng.uniform(-38, 38, n)).astype(np.float32)
+    norms[rng.random(n) < 0.5] = 1
+    for squared in (norms, None):
+        bound = scores.astype(np.float64) + (0 if squared is None else np.sqrt(squared, dtype=np.float64) * factor)
+        threshold = np.float32(np.median(bound))
+        mask = kernels.screen_rows(scores, squared, factor, threshold)
+        survived = np.array([mask >> r & 1 for r in range(64)], bool)
+        assert not survived[n:].any()
+        unusual = False if squared is None else ~((squared >= np.float32(1e-26)) & (squared < np.float32(1e36)))
+        slack = 1e-6 * (abs(bound) + abs(scores) + abs(threshold))
+        assert survived[:n][(bound > threshold + slack) | unusual].all()
+        assert not survived[:n][(bound < threshold - slack) & ~np.asarray(unusual)].any()
+
+
 # ---- integers: exact
 
 

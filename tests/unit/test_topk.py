@@ -66,7 +66,7 @@ def test_equal_rows_come_by_row_number() -> None:
 
 def test_stats() -> None:
     stats = engine.topk(QUERIES, VECTORS, 10).stats
-    assert stats.strategy in {"certified-4bit", "certified-8bit", "plain"}
+    assert stats.strategy in {"certified-4bit", "certified-8bit", "certified-float32", "plain"}
     assert stats.selectivity == 1.0
     assert stats.seconds > 0
     assert stats.n_scored == 7 * 500

@@ -19,11 +19,14 @@ class Bitmap {
   static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);
 
   std::size_t size() const noexcept { return size_; }
-  std::size_t count() const noexcept;
+  std::size_t count() const noexcept { return count_; }
   bool test(std::size_t row) const noexcept { return words_[row / 64] >> (row % 64) & 1; }
   /// Rows 64 i to 64 i + 63.
   std::uint64_t word(std::size_t i) const noexcept { return words_[i]; }
-  void set(std::size_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
+  void set(std::size_t row) noexcept {
+    count_ += !test(row);
+    words_[row / 64] |= std::uint64_t{1} << (row % 64);
+  }
   bool operator==(const Bitmap&) const = default;
 
   /// Calls `visit(row)` for every member, ascending.
@@ -51,10 +54,13 @@ class Bitmap {
     if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
     Bitmap result(size_);
     for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = op(words_[w], other.words_[w]);
+    result.recount();
     return result;
   }
+  void recount() noexcept;
 
   std::size_t size_;
+  std::size_t count_ = 0;  // every search asks for it
   std::vector<std::uint64_t> words_;
 };
 

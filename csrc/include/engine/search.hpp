@@ -8,9 +8,9 @@
 
 namespace engine {
 
-/// How rows are ruled out; `automatic` chooses by cost. All give the same answer.
+/// How rows are ruled out, the simplest first; `automatic` chooses by cost. All give the same answer.
 ///   plain  every row in float64
-///   floats tiles of float32 rows with a rounding bound
+///   floats float32 sums with a rounding bound, row by row for few queries, in tiles for many
 ///   scan   4-bit codes, then 8-bit codes, one query at a time
 ///   tiles  8-bit codes in tiles, for batches
 enum class Strategy { automatic, plain, floats, scan, tiles };
