@@ -196,6 +196,7 @@ def masks(found: list[Record], run: Record) -> Iterator[str]:
             rows.append([f"{percent(share)}, {name}", *cells])
             if share < 1:
                 slowest = max(slowest, part)
+            if 0.01 <= share < 1:
                 what = f"{percent(share)} mask, {name}: at most 1.5x its share of the unmasked time"
                 verdicts.append(verdict(what, f"{part / share:.2f}x", part <= 1.5 * share))
     yield table(rows)

@@ -36,7 +36,7 @@ __all__ = [
 
 Result = tuple[float, Ids]
 Shape = Literal["single", "batch"]
-MASKS = (0.01, 0.1, 0.5)
+MASKS = (0.0001, 0.01, 0.1, 0.5)  # the first for what a call costs by itself
 
 
 @dataclass(frozen=True)
