@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ from .base import Vectors
 __all__ = ["CachedEncoder"]
 
 VERSION = 1  # in every checksum: rows of another layout are not believed
+LOCK = (
+    threading.Lock()
+)  # of what encoders remember in memory; one for all, held for long only when a file is first read
 
 
 class CachedEncoder:
@@ -53,7 +57,8 @@ class CachedEncoder:
     -----
     An item is known by its content: the decoded pixels and their shape, or the text. Queries, documents and images are
     kept apart, and so are encoders of different fingerprints. A damaged row counts as unseen, and vectors that are not
-    finite are not kept.
+    finite are not kept. Threads may share one if they may share `encoder`; an item that two of them miss at the same
+    time is encoded twice.
 
     Examples
     --------
@@ -115,8 +120,9 @@ class CachedEncoder:
             fresh = dict(zip(missing, vectors, strict=True))
             rows.put({key: vector for key, vector in fresh.items() if np.isfinite(vector).all()})
             known |= fresh
-        self.n_misses += len(missing)
-        self.n_hits += len(items) - len(missing)
+        with LOCK:
+            self.n_misses += len(missing)
+            self.n_hits += len(items) - len(missing)
         return np.array([known[key] for key in keys], np.float32).reshape(len(keys), self.dim)
 
 
@@ -132,13 +138,23 @@ class Rows:
 
     def get(self, keys: list[bytes]) -> dict[bytes, Vectors]:
         """The vectors of those `keys` that are here and undamaged."""
+        with LOCK:
+            rows = self.look()
+            places = {key: place for key in keys if (place := self.place.get(key)) is not None}
+        found = ((key, rows[place]) for key, place in places.items())
+        return {
+            key: np.array(row["vector"])
+            for key, row in found
+            if row["key"].tobytes() == key and row["checksum"] == self.checksum(key, row["vector"])
+        }
+
+    def look(self) -> NDArray[Any]:
+        """All rows that are here now; notes the place of each."""
         try:
             n_rows = os.path.getsize(self.path) // self.dtype.itemsize
-            if not n_rows:
-                return {}
-            rows = np.memmap(self.path, self.dtype, mode="r", shape=(n_rows,))
+            rows = np.memmap(self.path, self.dtype, mode="r", shape=(n_rows,)) if n_rows else np.empty(0, self.dtype)
         except FileNotFoundError:
-            return {}
+            n_rows, rows = 0, np.empty(0, self.dtype)
         except OSError as error:
             raise StorageError(error.errno, f"cannot read the cache: {error.strerror}", self.path) from error
         if n_rows < self.n_read:  # someone else removed the file and began anew
@@ -146,12 +162,7 @@ class Rows:
         new = [key.tobytes() for key in rows["key"][self.n_read :]]
         self.place.update(zip(new, range(self.n_read, n_rows), strict=True))  # of a repeated key the last row counts
         self.n_read = n_rows
-        found = ((key, rows[place]) for key in dict.fromkeys(keys) if (place := self.place.get(key)) is not None)
-        return {
-            key: np.array(row["vector"])
-            for key, row in found
-            if row["key"].tobytes() == key and row["checksum"] == self.checksum(key, row["vector"])
-        }
+        return rows
 
     def put(self, vectors: dict[bytes, Vectors]) -> None:
         """Append rows. No fsync: after a power cut the checksums tell what arrived."""

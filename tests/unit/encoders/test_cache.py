@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from encoders import BaseEncoder, CachedEncoder, EncoderSpec, PixelEncoder, get
+from encoders.cache import Rows
 from engine.exceptions import EncoderMismatchError, InvalidArgumentError, StorageError
 
 DIM = 5
@@ -169,6 +171,25 @@ def test_writers_at_the_same_time(tmp_path: Path) -> None:
     writers = [writer(tmp_path, 0, 300), writer(tmp_path, 150, 450)]
     assert [process.wait() for process in writers if process.communicate()] == [0, 0]
     assert check(tmp_path, 450) == 450
+
+
+def test_threads_may_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    cached, checksum, waits = CachedEncoder(Counting(), tmp_path), Rows.checksum, rng.uniform(0, 0.001, 97)
+
+    def slow(rows: Rows, key: bytes, vector: Any) -> int:  # other threads come in between two rows
+        time.sleep(waits[key[0] % 97])
+        return checksum(rows, key, vector)
+
+    def work(numbers: Any) -> None:
+        for part in numbers.reshape(-1, 20):
+            items = words(*part)
+            assert (cached.encode_queries(items) == Counting().encode_queries(items)).all()
+
+    monkeypatch.setattr(Rows, "checksum", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, [rng.permutation(200) for _ in range(4)]))
+    assert cached.n_hits + cached.n_misses == 4 * 200
+    assert check(tmp_path, 200) == 200
 
 
 def test_writers_killed_at_any_time(tmp_path: Path, rng: np.random.Generator) -> None:
