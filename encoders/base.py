@@ -19,7 +19,7 @@ from engine._validate import show
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.protocols import Encoder
 
-__all__ = ["BaseEncoder", "EncoderSpec", "available", "get", "register", "require"]
+__all__ = ["BaseEncoder", "EncoderSpec", "as_flag", "available", "get", "register", "require"]
 
 Vectors = NDArray[np.float32]
 Loader = TypeVar("Loader", bound="Callable[..., BaseEncoder]")
@@ -207,6 +207,13 @@ def unknown_name(name: str) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return f"name is {show(name)}, expected one of {', '.join(map(repr, known))}{hint}"
+
+
+def as_flag(value: object, name: str) -> bool:
+    """`value` as a bool; what is merely true, such as the text "no", is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidArgumentError(f"{name} is {show(value)}, expected True or False")
+    return bool(value)
 
 
 def require(module: str, what: str) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine._validate import as_choice, as_count
 from engine.images import as_images
 
-from .base import BaseEncoder, EncoderSpec, Vectors, register, require
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, register, require
 
 __all__ = ["PixelEncoder"]
 
@@ -45,14 +45,15 @@ class PixelEncoder(BaseEncoder):
     def __init__(self, *, size: int = 32, mode: str = "grey", remove_mean: bool = False) -> None:
         self.size = as_count(size, "size", most=128)
         self.mode = as_choice(mode, "mode", ("grey", "rgb"))
-        self.remove_mean = bool(remove_mean)
+        self.remove_mean = as_flag(remove_mean, "remove_mean")
         settings = {"size": self.size, "mode": self.mode, "remove_mean": self.remove_mean}
         super().__init__(EncoderSpec("pixels", self.size**2 * (3 if mode == "rgb" else 1) + 1, settings=settings))
 
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Vectors of `images`, shape (len(images), dim)."""
-        vectors = np.empty((len(images), self.dim), np.float32)
-        for vector, image in zip(vectors, as_images(images, "images"), strict=True):
+        checked = as_images(images, "images")
+        vectors = np.empty((len(checked), self.dim), np.float32)
+        for vector, image in zip(vectors, checked, strict=True):
             pixels = self.shrink(image)
             vector[:-1] = pixels - pixels.mean() if self.remove_mean else pixels
         vectors[:, -1] = np.sqrt(self.dim - 1) / 255

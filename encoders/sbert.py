@@ -15,7 +15,7 @@ from engine._validate import as_count, show
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.texts import as_texts
 
-from .base import BaseEncoder, EncoderSpec, Vectors, register, require, unknown_name
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, register, require, unknown_name
 
 __all__ = ["SbertEncoder"]
 
@@ -65,7 +65,7 @@ class SbertEncoder(BaseEncoder):
             if not isinstance(prefix, (str, type(None))):
                 raise InvalidArgumentError(f"{name} is {show(prefix)}, expected a str")
         self.batch_size = as_count(batch_size, "batch_size")
-        self.normalize = bool(normalize)
+        self.normalize = as_flag(normalize, "normalize")
         self.query_prefix, self.document_prefix = query_prefix, document_prefix
         package = require("sentence_transformers", f"the encoder 'sbert:{model}'")
         folder = model_folder(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,17 @@ def test_settings_are_in_the_fingerprint() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"size": 1.5}, {"size": 10_000}, {"mode": "gray"}, {"mode": None}, {"size": "8"}]
+    "options",
+    [
+        {"size": 0},
+        {"size": 1.5},
+        {"size": 10_000},
+        {"mode": "gray"},
+        {"mode": None},
+        {"size": "8"},
+        {"remove_mean": "no"},
+        {"remove_mean": 1},
+    ],
 )
 def test_bad_options(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=rf"{next(iter(options))} is .*expected"):
@@ -89,3 +100,16 @@ def test_bad_options(options: dict[str, Any]) -> None:
 def test_texts_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="takes no texts"):
         PixelEncoder().encode_queries(["a cat"])
+
+
+def test_one_image_and_paths_and_pillow_images(tmp_path: Path, rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    (image,), encoder = noise(rng, 1), PixelEncoder(size=8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    expected = encoder.encode_images([image])
+    for given in (image, tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image), [Image.fromarray(image)]):
+        assert (encoder.encode_images(given) == expected).all()
+    for bad in (5, None, [5], image[:, :, 0], image.astype(float), [image[:, :, 0]]):
+        with pytest.raises(InvalidArgumentError, match=r"images.* is "):
+            encoder.encode_images(bad)

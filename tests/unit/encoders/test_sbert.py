@@ -131,7 +131,9 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
         encoders.get(f"sbert:{tmp_path}")
 
 
-@pytest.mark.parametrize("options", [{"query_prefix": 5}, {"document_prefix": b"x"}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "options", [{"query_prefix": 5}, {"document_prefix": b"x"}, {"batch_size": 0}, {"normalize": "no"}]
+)
 def test_bad_options(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=f"{next(iter(options))} is .*expected"):
         encoders.get(MINILM, **options)
