@@ -11,10 +11,12 @@ from __future__ import annotations
 from . import features, pixels, sbert
 from .base import BaseEncoder, EncoderSpec, available, get, register
 from .cache import CachedEncoder
-from .features import Preprocess, TorchFeatureExtractor
-from .layers import LayerScore, NoiseSpec, scan_layers
+from .features import TorchFeatureExtractor
+from .noise import NoiseSpec
 from .pixels import PixelEncoder
+from .preprocess import Preprocess
 from .sbert import SbertEncoder
+from .scan import LayerScore, scan_layers
 
 __all__ = [
     "BaseEncoder",

@@ -1,160 +1,137 @@
-"""The layers of a torch module: hooks, pooling, noise, and which layer classifies best."""
+"""The layers of a torch module: hooks that hear them, pooling that makes vectors of what they give."""
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from engine._validate import as_count, show
 from engine.exceptions import InvalidArgumentError
-from engine.images import as_images
 
 from .base import Vectors, require
+from .noise import NoiseSpec, check_noise
+from .preprocess import Prepare, as_batch
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LayerScore", "NoiseSpec", "scan_layers"]
+__all__ = ["LayerReader"]
 
 GRID = re.compile("grid:[1-9][0-9]{0,2}")
-Prepare = Callable[[NDArray[np.uint8]], "torch.Tensor"]  # RGB image -> (channels, height, width)
+Key = tuple[str, str]  # layer, pooling
 
 
-@dataclass(frozen=True)
-class NoiseSpec:
-    """Noise of a diffusion model: ``x_t = sqrt(a_t) x + sqrt(1 - a_t) eps``, ``a_t`` the product of ``1 - beta``.
+class LayerReader:
+    """Vectors of every layer and pooling that fit each other, averaged over the draws of the noise.
 
-    Attributes
-    ----------
-    t : int
-        Time step, 0 (the clean image) to the number of steps.
-    betas : tuple of float
-        The schedule. Default: 1,000 steps from 1e-4 to 0.02.
-    seed : int
-        Of the noise; every image gets the same, whatever batch it comes in.
-    pass_t : bool
-        Call ``module(x, t)``, as diffusion models want it, instead of ``module(x)``.
+    The parameters are those of `TorchFeatureExtractor`, for several layers and poolings at once.
     """
 
-    t: int
-    betas: tuple[float, ...] = field(default=tuple(np.linspace(1e-4, 0.02, 1000).tolist()), repr=False)
-    seed: int = 0
-    pass_t: bool = False
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        layers: Sequence[str],
+        pools: Sequence[str],
+        *,
+        preprocess: Prepare,
+        noise: NoiseSpec | None = None,
+        n_noise: int = 1,
+        batch_size: int = 32,
+    ) -> None:
+        if not callable(preprocess):
+            raise InvalidArgumentError(f"preprocess is {show(preprocess)}, expected a callable such as Preprocess()")
+        self.module = check_module(module)
+        self.layers = [check_layer(module, layer) for layer in layers]
+        self.pools = [check_pool(pool) for pool in pools]
+        self.preprocess, self.noise = preprocess, check_noise(noise)
+        self.n_noise, self.batch_size = as_count(n_noise, "n_noise"), as_count(batch_size, "batch_size")
 
-    def __post_init__(self) -> None:
-        if isinstance(self.t, bool) or not isinstance(self.t, int) or not 0 <= self.t <= len(self.betas):
-            raise InvalidArgumentError(f"t is {show(self.t)}, expected an integer from 0 to {len(self.betas)}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise InvalidArgumentError(f"betas is {show(self.betas)}, expected numbers from 0 to below 1")
+    def read(self, images: Sequence[NDArray[np.uint8]]) -> dict[Key, Vectors]:
+        """Vectors of `images`, one row for each if the layer gave one for each."""
+        parts: dict[Key, list[Vectors]] = {}
+        for start in range(0, len(images), self.batch_size):
+            for key, part in self.forward(images[start : start + self.batch_size])[0].items():
+                before = parts.setdefault(key, [])
+                if before and before[0].shape[1] != part.shape[1]:
+                    dims = f"{before[0].shape[1]} and {part.shape[1]}"
+                    raise InvalidArgumentError(f"preprocess gave several shapes, expected one: {key} has dims {dims}")
+                before.append(part)
+        return {key: np.concatenate(rows) for key, rows in parts.items()}
 
-    def add(self, x: torch.Tensor, draw: int) -> torch.Tensor:
-        """`x`, shape (n, channels, height, width), with the noise of one draw."""
-        torch = require("torch", "noise")
-        if self.t == 0:
-            return x
-        kept = float(np.prod(1 - np.array(self.betas[: self.t])))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + draw)
-        noise = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device)
-        return kept**0.5 * x + (1 - kept) ** 0.5 * noise
+    def probe(self, image: NDArray[np.uint8]) -> tuple[dict[Key, int], dict[str, str]]:
+        """Dims of what fits, and what each layer gave that the forward pass calls.
 
+        Batches of two sizes tell an axis of images from another that happens to be as long.
+        """
+        sizes = (1, 2) if self.batch_size > 1 else (1,)
+        (first, _), *others = tries = [self.forward([image] * size) for size in sizes]
+        dims = {key: rows.shape[1] for key, rows in first.items() if all(key in other for other, _ in others)}
+        heard: dict[str, str] = {}
+        for size, (_, given) in zip(sizes, tries, strict=True):
+            for layer, what in given.items():
+                heard[layer] = f"{heard[layer]}, " if layer in heard else ""
+                heard[layer] += f"{what} for a batch of {size}"
+        return dims, heard
 
-@dataclass(frozen=True)
-class LayerScore:
-    """How well the features of one layer classify."""
+    def forward(self, images: Sequence[NDArray[np.uint8]]) -> tuple[dict[Key, Vectors], dict[str, str]]:
+        """Vectors of one batch, and what each layer gave."""
+        torch = require("torch", "features")
+        x, cast = as_batch(self.preprocess, images), {}
+        for tensor in chain(self.module.parameters(), self.module.buffers()):
+            x = x.to(tensor.device)
+            if tensor.is_floating_point():
+                cast = {"dtype": tensor.dtype}
+                break
+        submodules = dict(self.module.named_modules())
+        heard: dict[str, str] = {}
+        draws: list[dict[Key, Vectors]] = []
+        with alone(self.module), evaluating(self.module), torch.inference_mode(), ExitStack() as hooks:
+            for layer in self.layers:
+                hook = submodules[layer].register_forward_hook(self.listener(layer, len(x), draws, heard))
+                hooks.callback(hook.remove)
+            for draw in range(self.n_noise if self.noise and self.noise.t else 1):
+                draws.append({})
+                noised = x if self.noise is None else self.noise.add(x, draw)
+                inputs = [noised.to(**cast)]
+                if self.noise is not None and self.noise.pass_t:
+                    inputs.append(torch.full((len(x),), self.noise.step, device=x.device))
+                self.module(*inputs)
+        return {key: np.mean([one[key] for one in draws], axis=0, dtype=np.float32) for key in draws[0]}, heard
 
-    accuracy: float
-    layer: str
-    t: int
-    pool: str
-    dim: int
+    def listener(
+        self, layer: str, n: int, draws: list[dict[Key, Vectors]], heard: dict[str, str]
+    ) -> Callable[..., None]:
+        """A hook that pools the output of `layer` for `n` images into the last of `draws`."""
+        torch = require("torch", "features")
 
+        def hook(_module: object, _inputs: object, output: Any) -> None:
+            for pool in self.pools:  # the last call counts, even if it gives nothing
+                draws[-1].pop((layer, pool), None)
+            if not isinstance(output, torch.Tensor):
+                heard[layer] = f"a {type(output).__name__}"
+                return
+            heard[layer] = f"shape {tuple(output.shape)}"
+            if output.ndim and len(output) == n:
+                fit = [pool for pool in self.pools if output.ndim == rank_of(pool)]
+                draws[-1].update({(layer, pool): pooled(output, pool) for pool in fit})
 
-def scan_layers(
-    module: torch.nn.Module,
-    images: Sequence[NDArray[np.uint8]],
-    labels: ArrayLike,
-    *,
-    preprocess: Prepare,
-    layers: Sequence[str] | None = None,
-    pools: Sequence[str] = ("gap",),
-    noises: Sequence[NoiseSpec | None] = (None,),
-    n_noise: int = 1,
-    n_neighbors: int = 5,
-    batch_size: int = 32,
-) -> list[LayerScore]:
-    """Leave-one-out k-NN accuracy of every layer, noise and pooling, from one forward pass for each noise.
-
-    Parameters
-    ----------
-    module, preprocess, n_noise, batch_size
-        As for `TorchFeatureExtractor`.
-    images : sequence of ndarray
-        uint8 RGB.
-    labels : array_like, shape (len(images),)
-        The class of each image.
-    layers : sequence of str, optional
-        Default: all.
-    pools : sequence of str, default ("gap",)
-        A pooling is left out for a layer whose output it does not fit, and a layer that the forward pass does not call.
-    noises : sequence of NoiseSpec or None
-        Default: the clean image alone.
-    n_neighbors : int, default 5
-        Voters; ties go to the class with the nearest voter.
-
-    Returns
-    -------
-    list of LayerScore
-        Best first; equal ones in the order of `noises`, `layers`, `pools`.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Unknown layer or pooling, nothing that fits, fewer than two images, another number of labels.
-    """
-    checked, classes = as_images(images, "images"), np.asarray(labels)
-    if classes.shape != (len(checked),) or len(checked) < 2:
-        raise InvalidArgumentError(
-            f"labels has shape {classes.shape}, expected ({max(2, len(checked))},): one for each of at least two images"
-        )
-    n_neighbors = min(as_count(n_neighbors, "n_neighbors"), len(checked) - 1)
-    pools = [check_pool(pool) for pool in pools]
-    names = [name for name, _ in module.named_modules()] if layers is None else layers
-    names = [check_layer(module, layer) for layer in names]
-    scores = []
-    for noise in noises:
-        vectors: dict[tuple[str, str], list[Vectors]] = {}
-        for start in range(0, len(checked), as_count(batch_size, "batch_size")):
-            x = as_batch(module, preprocess, checked[start : start + batch_size])
-            for key, part in features_of(module, names, pools, x, noise, n_noise)[0].items():
-                vectors.setdefault(key, []).append(part)
-        for (layer, pool), parts in vectors.items():
-            rows = np.concatenate(parts)
-            accuracy = leave_one_out(rows, classes, n_neighbors)
-            scores.append(LayerScore(accuracy, layer, noise.t if noise else 0, pool, rows.shape[1]))
-    if not scores:
-        raise InvalidArgumentError(f"pools is {show(pools)}, expected one that fits the output of a layer")
-    return sorted(scores, key=lambda score: -score.accuracy)
+        return hook
 
 
-def leave_one_out(vectors: Vectors, labels: NDArray[Any], n_neighbors: int) -> float:
-    """Share of rows whose nearest other rows, by cosine, vote for the row's own label."""
-    import engine
-
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)  # l2 orders them as the cosine does, and takes zero rows
-    ids, _ = engine.topk(unit, unit, n_neighbors + 1, metric="l2")
-    right = 0
-    for row, near in enumerate(ids):
-        voters = labels[near[near != row][:n_neighbors]].tolist()
-        right += max(voters, key=lambda label: (voters.count(label), -voters.index(label))) == labels[row]
-    return right / len(labels)
+def check_module(module: torch.nn.Module) -> torch.nn.Module:
+    """`module` if it is one of torch."""
+    if not isinstance(module, require("torch", "features").nn.Module):
+        raise InvalidArgumentError(f"module is {show(module)}, expected a torch.nn.Module")
+    return module
 
 
 def check_layer(module: torch.nn.Module, layer: str) -> str:
@@ -169,7 +146,7 @@ def check_layer(module: torch.nn.Module, layer: str) -> str:
 
 def check_pool(pool: str) -> str:
     """`pool` if it is one."""
-    if pool in ("gap", "cls", "mean_tokens", "none") or (isinstance(pool, str) and GRID.fullmatch(pool)):
+    if isinstance(pool, str) and (pool in ("gap", "cls", "mean_tokens", "none") or GRID.fullmatch(pool)):
         return pool
     raise InvalidArgumentError(f"pool is {show(pool)}, expected 'gap', 'grid:<k>', 'cls', 'mean_tokens' or 'none'")
 
@@ -182,6 +159,7 @@ def rank_of(pool: str) -> int:
 def pooled(output: torch.Tensor, pool: str) -> Vectors:
     """One vector for each item of a layer's output; a copy, since the next layer may work in place."""
     torch = require("torch", "pooling")
+    output = output.detach().float()
     if pool == "cls":
         output = output[:, 0]
     elif pool == "mean_tokens":
@@ -189,60 +167,25 @@ def pooled(output: torch.Tensor, pool: str) -> Vectors:
     elif pool != "none":
         side = int(pool[5:]) if pool.startswith("grid:") else 1
         output = torch.nn.functional.adaptive_avg_pool2d(output, side).flatten(1)
-    return np.array(output.float().cpu().numpy(), np.float32)
+    return np.array(output.cpu().numpy(), np.float32)
 
 
-def as_batch(module: torch.nn.Module, preprocess: Prepare, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """`images` as one tensor on the module's device."""
-    torch = require("torch", "features")
-    tensors = [preprocess(image) for image in images]
-    shapes = {tuple(getattr(tensor, "shape", ())) for tensor in tensors}
-    if len(shapes) != 1 or len(min(shapes)) != 3:
-        raise InvalidArgumentError(f"preprocess gave shapes {shapes}, expected one (channels, height, width) for all")
-    parameter = next(module.parameters(), None)
-    return torch.stack(tensors).to(parameter.device if parameter is not None else "cpu")
+LOCKS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # submodule -> its lock
+LOCKS_GUARD = threading.Lock()
 
 
-def features_of(
-    module: torch.nn.Module,
-    layers: Sequence[str],
-    pools: Sequence[str],
-    x: torch.Tensor,
-    noise: NoiseSpec | None = None,
-    n_noise: int = 1,
-) -> tuple[dict[tuple[str, str], Vectors], dict[str, str]]:
-    """Vectors of every layer and pooling that fit each other, averaged over the draws of the noise.
+@contextmanager
+def alone(module: torch.nn.Module) -> Iterator[None]:
+    """No other thread reads `module`, a part of it, or what it is a part of.
 
-    The second mapping tells what each layer gave that was called.
+    Hooks and modes belong to the submodules, whoever reads them: two threads would hear each other's pass.
     """
-    torch = require("torch", "features")
-    heard: dict[str, str] = {}
-
-    def listen(layer: str, vectors: dict[tuple[str, str], Vectors]) -> Callable[..., None]:
-        def hook(_module: object, _inputs: object, output: Any) -> None:
-            if not isinstance(output, torch.Tensor):
-                heard[layer] = f"a {type(output).__name__}"
-                return
-            heard[layer] = f"shape {tuple(output.shape)}"
-            vectors.update({(layer, pool): pooled(output, pool) for pool in pools if output.ndim == rank_of(pool)})
-
-        return hook
-
-    draws: list[dict[tuple[str, str], Vectors]] = []
-    submodules = dict(module.named_modules())
-    for draw in range(n_noise if noise and noise.t else 1):
-        draws.append({})
-        inputs = [x] if noise is None else [noise.add(x, draw)]
-        if noise is not None and noise.pass_t:
-            inputs.append(torch.full((len(x),), noise.t, device=x.device))
-        hooks = [submodules[layer].register_forward_hook(listen(layer, draws[-1])) for layer in layers]
-        try:
-            with evaluating(module), torch.inference_mode():
-                module(*inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-    return {key: np.mean([one[key] for one in draws], axis=0, dtype=np.float32) for key in draws[0]}, heard
+    with LOCKS_GUARD:
+        locks = [LOCKS.setdefault(part, threading.RLock()) for part in module.modules()]
+    with ExitStack() as held:
+        for lock in sorted(locks, key=id):  # one order for all, or two threads could wait for each other
+            held.enter_context(lock)
+        yield
 
 
 @contextmanager
