@@ -60,7 +60,7 @@ RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
 
 py::dict parts_of(const ExactIndex& index) {
   py::dict result;
-  for (const ExactIndex::Part& part : unlocked<&ExactIndex::parts>(index)) {
+  for (const Part& part : unlocked<&ExactIndex::parts>(index)) {
     auto* const owner = new std::shared_ptr<const void>(part.owner);
     const py::capsule capsule(owner, [](void* p) { delete static_cast<std::shared_ptr<const void>*>(p); });
     const py::dtype dtype(std::string(1, part.kind) + std::to_string(part.item_size));
@@ -74,7 +74,7 @@ py::dict parts_of(const ExactIndex& index) {
 
 ExactIndex index_from_parts(std::size_t dim, const std::string& metric, const std::string& dtype, std::int64_t next_id,
                             const py::dict& arrays) {
-  std::vector<ExactIndex::Part> parts;
+  std::vector<Part> parts;
   std::vector<std::string> names(arrays.size());
   std::size_t i = 0;
   for (const auto& [key, value] : arrays) {

@@ -8,6 +8,7 @@
 #include "engine/bitmap.hpp"
 #include "engine/cancel.hpp"
 #include "engine/matrix_view.hpp"
+#include "engine/part.hpp"
 #include "engine/search.hpp"
 
 namespace engine {
@@ -42,15 +43,6 @@ class ExactIndex {
                      float* distances) const;
   RangeHits range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const;
 
-  /// One array of what is stored: borrowed, and kept as it is for as long as `owner` lives.
-  struct Part {
-    const char* name;
-    char kind;  // 'u' unsigned, 'i' signed, 'f' float
-    std::size_t item_size;
-    const void* data;
-    std::size_t n_items;
-    std::shared_ptr<const void> owner;
-  };
   std::vector<Part> parts() const;
   std::int64_t next_id() const;
   /// An index over stored parts, which are checked for their sizes and borrowed until the first change.

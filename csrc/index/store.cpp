@@ -1,0 +1,186 @@
+#include "index/store.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "util/thread_pool.hpp"
+
+namespace engine {
+
+Store::Store(std::size_t dim, Metric metric, Dtype dtype) : dim(dim), metric(metric), dtype(dtype), codes(dim, metric) {
+  if (dim < 1 || dim > kMaxDim) invalid("dim is " + std::to_string(dim) + ", expected 1 to " + std::to_string(kMaxDim));
+}
+
+std::size_t Store::row_of(std::int64_t id) const {
+  const std::uint32_t row = rows.find(id, ids.span());
+  if (row == IdMap::kNone) invalid("ids holds " + std::to_string(id) + ", which is not in the index");
+  return row;
+}
+
+Bitmap Store::rows_of_all(std::span<const std::int64_t> given) const {
+  Bitmap found(size());
+  for (const std::int64_t id : given) {
+    const std::size_t row = row_of(id);
+    if (found.test(row)) invalid("ids holds " + std::to_string(id) + " twice");
+    found.set(row);
+  }
+  return found;
+}
+
+void Store::get(std::span<const std::int64_t> given, float* to) const {
+  for (std::size_t i = 0; i < given.size(); ++i)
+    kernels::active().load[static_cast<int>(dtype)](view(size()).row(row_of(given[i])), dim, to + i * dim);
+}
+
+/// Appends `added` within what was reserved; takes all of them back where one is wrong.
+void Store::add_ids(std::span<const std::int64_t> added) {
+  const std::size_t n_old = size();
+  std::copy(added.begin(), added.end(), ids.grow_within(n_old + added.size()));
+  for (std::size_t i = 0; i < added.size(); ++i) {
+    if (added[i] >= 0 && rows.insert(n_old + i, ids.span())) continue;
+    ids.truncate(n_old + i);
+    drop_ids(n_old);
+    invalid("ids[" + std::to_string(i) + "] is " + std::to_string(added[i]) +
+            (added[i] < 0 ? ", expected 0 to 2**63 - 1" : ", which is in the index already or given twice"));
+  }
+}
+
+void Store::drop_ids(std::size_t n_rows) noexcept {
+  for (std::size_t row = n_rows; row < size(); ++row) rows.erase(ids[row], ids.span());
+  ids.truncate(n_rows);
+}
+
+/// Writes `given` behind the first `n_old` rows, as they will be kept, and checks what is kept.
+void Store::keep(MatrixView given, std::size_t n_old, std::size_t n_threads, Cancel& cancel) {
+  vectors.reserve((n_old + given.n_rows) * row_bytes());
+  std::byte* const end = vectors.writable() + n_old * row_bytes();
+  const kernels::Table& kernels = kernels::active();
+  const int type = static_cast<int>(dtype);
+  constexpr std::size_t kChunk = 1024;
+  parallel_for((given.n_rows + kChunk - 1) / kChunk, n_threads, [&](std::size_t chunk) {
+    cancel.check();
+    const std::vector<float> zero(dim);
+    for (std::size_t r = chunk * kChunk; r < std::min((chunk + 1) * kChunk, given.n_rows); ++r) {
+      std::byte* const kept = end + r * row_bytes();
+      kernels.store[type](given.row(r), dim, kept);
+      double unused, squared, before;
+      kernels.dot_norm[type](zero.data(), kept, dim, &unused, &squared);
+      if (std::isfinite(squared) && (squared > 0 || metric != Metric::cosine)) continue;
+      kernels.dot_norm[0](zero.data(), given.row(r), dim, &unused, &before);
+      const std::string name = "vectors[" + std::to_string(r) + "]";
+      if (!std::isfinite(before)) invalid(name + " holds NaN or Inf, expected finite numbers");
+      if (before == 0) invalid(name + " is a zero vector, which has no cosine");
+      const float* const most =
+          std::max_element(given.row(r), given.row(r) + dim, [](float a, float b) { return std::abs(a) < std::abs(b); });
+      invalid(name + " holds " + std::to_string(*most) + ", too " + (squared > 0 ? "large" : "small") + " for " +
+              (dtype == Dtype::f16 ? "float16, expected magnitudes of 6e-8 to 65504" : "bfloat16, expected up to 3.39e38"));
+    }
+  });
+}
+
+std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::int64_t> given, std::size_t n_threads,
+                                        Cancel& cancel) {
+  if (added.dim != dim) invalid("vectors have dim " + std::to_string(added.dim) + ", expected " + std::to_string(dim));
+  const std::size_t n_old = size(), n_new = n_old + added.n_rows;
+  if (n_new > kMaxRows) throw Error(ErrorCode::unsupported, "an index holds at most " + std::to_string(kMaxRows) + " rows");
+  std::vector<std::int64_t> new_ids(given.begin(), given.end());
+  if (new_ids.empty()) {
+    if (static_cast<std::uint64_t>(INT64_MAX - next_id) < added.n_rows) invalid("ids are used up to 2**63 - 1: give them");
+    new_ids.resize(added.n_rows);
+    std::iota(new_ids.begin(), new_ids.end(), next_id);
+  }
+  if (new_ids.size() != added.n_rows)
+    invalid("ids has length " + std::to_string(new_ids.size()) + ", expected " + std::to_string(added.n_rows));
+
+  ids.reserve(n_new);
+  ids.writable();
+  rows.reserve(n_new, ids.span());
+  add_ids(new_ids);
+  try {
+    keep(added, n_old, n_threads, cancel);
+    // The center follows the data while the index doubles, so that codes stay tight at a constant cost a row.
+    if (n_new >= 2 * n_centered) {
+      codes = quant::NibbleCodes::of(view(n_new), metric, n_threads, cancel, "vectors");
+      n_centered = n_new;
+    } else {
+      codes.extend(view(n_new), n_threads, cancel, "vectors");
+    }
+  } catch (...) {
+    drop_ids(n_old);
+    throw;
+  }
+  vectors.grow_within(n_new * row_bytes());
+  for (const std::int64_t id : new_ids) next_id = std::max(next_id, id == INT64_MAX ? id : id + 1);
+  return new_ids;
+}
+
+void Store::make_writable() {
+  vectors.writable();
+  ids.writable();
+  codes.make_writable();
+}
+
+void Store::remove(std::size_t row) noexcept {
+  std::byte* const bytes = vectors.writable();
+  std::int64_t* const held = ids.writable();
+  const std::size_t last = size() - 1;
+  rows.erase(held[row], ids.span());
+  if (row != last) {
+    rows.move(held[last], row, ids.span());
+    held[row] = held[last];
+    std::memcpy(bytes + row * row_bytes(), bytes + last * row_bytes(), row_bytes());
+  }
+  codes.remove(row);
+  ids.truncate(last);
+  vectors.truncate(last * row_bytes());
+}
+
+std::vector<Part> Store::parts() const {
+  const auto middle = std::make_shared<std::vector<float>>(codes.center());
+  const quant::NibbleCodes::Parts coded = codes.parts();
+  return {
+      part_of("vectors", 'u', vectors),
+      part_of("ids", 'i', ids),
+      {"center", 'f', sizeof(float), middle->data(), middle->size(), middle},
+      part_of("high", 'u', coded.high),
+      part_of("low", 'u', coded.low),
+      part_of("scale4", 'f', coded.scale4),
+      part_of("scale8", 'f', coded.scale8),
+      part_of("bias", 'f', coded.bias),
+      part_of("bound4", 'u', coded.bound4),
+      part_of("bound8", 'u', coded.bound8),
+  };
+}
+
+void Store::take_parts(std::int64_t next, const std::vector<Part>& parts) {
+  ids = borrow<std::int64_t>(parts, "ids");
+  vectors = borrow<std::byte>(parts, "vectors");
+  const std::size_t n = size();
+  const auto corrupt = [](const std::string& message) { throw Error(ErrorCode::corrupt, message); };
+  if (n > kMaxRows || vectors.size() != n * row_bytes())
+    corrupt("vectors has " + std::to_string(vectors.size()) + " bytes, expected " + std::to_string(n) + " rows of " +
+            std::to_string(row_bytes()));
+  rows.reserve(n, {});
+  for (std::size_t row = 0; row < n; ++row) {
+    if (ids[row] < 0 || ids[row] > next - (next != INT64_MAX) || !rows.insert(row, ids.span()))
+      corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(ids[row]) +
+              ", which is negative, not below next_id or there twice");
+  }
+  next_id = next;
+  const Buffer<float> center = borrow<float>(parts, "center");
+  codes = quant::NibbleCodes::from_parts(dim, metric, n,
+                                         {{center.data(), center.data() + center.size()},
+                                          borrow<std::uint8_t>(parts, "high"),
+                                          borrow<std::uint8_t>(parts, "low"),
+                                          borrow<float>(parts, "scale4"),
+                                          borrow<float>(parts, "scale8"),
+                                          borrow<float>(parts, "bias"),
+                                          borrow<std::uint32_t>(parts, "bound4"),
+                                          borrow<std::uint32_t>(parts, "bound8")});
+  n_centered = n;
+}
+
+}  // namespace engine
