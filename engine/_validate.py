@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
+from contextlib import suppress
+from functools import cache
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +16,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from .exceptions import InvalidArgumentError
 
-__all__ = ["as_choice", "as_count", "as_finite", "as_ids", "as_mask", "as_matrix", "as_path", "as_threads"]
+__all__ = [
+    "as_array",
+    "as_choice",
+    "as_count",
+    "as_finite",
+    "as_flag",
+    "as_ids",
+    "as_json",
+    "as_k",
+    "as_mask",
+    "as_matrix",
+    "as_numpy",
+    "as_path",
+    "as_threads",
+    "refuse_infinite",
+]
 
 MAX_DIM = 65_536  # int32 sums of 8-bit products stay exact up to here
+PLACE_BYTES = 12  # of a result: an int64 and a float32
+REAL = (int, float, np.integer, np.floating, np.bool_)  # what an array of objects may hold
 
 
 def show(value: object, limit: int = 60) -> str:
@@ -42,6 +64,29 @@ def as_count(value: object, name: str, *, most: int = 2**31 - 1) -> int:
     return count
 
 
+def as_k(value: object, n_queries: int) -> int:
+    """`value` as a number of neighbours; results that alone would take more than half of the memory are refused."""
+    k = as_count(value, "k")
+    n_bytes = PLACE_BYTES * n_queries * k
+    if n_bytes > 2**28 and n_bytes > memory_bytes() // 2:
+        most = memory_bytes() // 2 // PLACE_BYTES // n_queries
+        raise InvalidArgumentError(
+            f"k is {k}, expected at most {most} for {n_queries} queries: the results alone would take {n_bytes} bytes, "
+            "more than half of the memory"
+        )
+    return k
+
+
+@cache
+def memory_bytes() -> int:
+    """Memory of the machine, or of the container that this process runs in."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2 and 1 of control groups
+        with suppress(OSError, ValueError):
+            sizes.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(sizes)
+
+
 def as_threads(value: object) -> int:
     """Number of threads to use: all the process may run on when `value` is None."""
     if value is None:
@@ -50,14 +95,36 @@ def as_threads(value: object) -> int:
 
 
 def as_finite(value: object, name: str) -> float:
-    """`value` as a finite float."""
+    """`value` as a finite float; bools, texts and complex numbers are refused."""
+    plain = value.item() if getattr(value, "ndim", None) == 0 else value  # type: ignore[attr-defined]
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(plain, bool) or not isinstance(plain, Real):
+            raise TypeError
+        number = float(plain)
+    except (TypeError, OverflowError):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected a number") from None
     if not np.isfinite(number):
         raise InvalidArgumentError(f"{name} is {number}, expected a finite number")
     return number
+
+
+def as_flag(value: object, name: str) -> bool:
+    """`value` as a bool; anything else, even 0 and 1, is more likely a mistake."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidArgumentError(f"{name} is {show(value)}, expected True or False")
+    return bool(value)
+
+
+def as_json(value: object, name: str) -> str:
+    """`value` as JSON; refused if reading it would not give the same."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+        same = json.loads(text) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"{name} cannot be written as JSON: {error}") from None
+    if not same:
+        raise InvalidArgumentError(f"{name} changes on the way through JSON: use str keys and lists, no tuples")
+    return text
 
 
 def as_path(value: object, name: str = "path") -> str:
@@ -72,16 +139,24 @@ def as_path(value: object, name: str = "path") -> str:
     return path
 
 
-def as_array(value: object, name: str) -> NDArray[Any]:
-    """`value` as a numeric array, whatever its shape; a clear error for everything numpy would misread."""
-    if np.ma.isMaskedArray(value):
+def as_numpy(value: object, name: str, what: str = "a rectangular array of numbers", dtype: Any = None) -> NDArray[Any]:
+    """`value` as an array of whatever it holds; masked arrays, whose mask would be lost, are refused."""
+    if isinstance(value, np.ma.MaskedArray):
         raise InvalidArgumentError(f"{name} is a masked array; fill it or drop the masked rows first")
     try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InvalidArgumentError(f"{name} is not a rectangular array of numbers: {error}") from None
-    if array.dtype == object and array.size and all(isinstance(x, (int, float, np.number)) for x in array.flat):
-        array = array.astype(np.float64)
+        return np.asarray(value, dtype)
+    except (ValueError, TypeError, RuntimeError) as error:  # the last from tensors that need their gradient
+        raise InvalidArgumentError(f"{name} is not {what}: {error}") from None
+
+
+def as_array(value: object, name: str) -> NDArray[Any]:
+    """`value` as a numeric array, whatever its shape; a clear error for everything numpy would misread."""
+    array = as_numpy(value, name)
+    if array.dtype == object and array.size and all(isinstance(x, REAL) for x in array.flat):
+        try:
+            array = array.astype(np.float64)
+        except OverflowError:
+            raise InvalidArgumentError(f"{name} holds an integer that no float can hold") from None
     if array.dtype.kind not in "fiub" and not is_bfloat16(array.dtype):
         raise InvalidArgumentError(f"{name} has dtype {array.dtype}, expected real numbers (float16, float32, ...)")
     return array
@@ -92,36 +167,51 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.name == "bfloat16"
 
 
-def as_matrix(
-    value: ArrayLike, name: str, *, dim: int | None = None, empty: bool = False, check: bool = True
-) -> NDArray[np.float32]:
+def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: bool = True) -> NDArray[np.float32]:
     """`value` as a (n, dim) float32 C-order matrix: a view if it already is one, one copy otherwise.
 
-    A single vector becomes one row. Refused: other ranks, no columns, no rows unless `empty`, another `dim`, NaN, Inf,
-    and numbers that float32 cannot hold. ``check=False`` leaves NaN and Inf to the core, which sees every number.
+    A single vector becomes one row. Refused: other ranks, no columns, no rows, another `dim`, NaN, Inf,
+    and numbers that float32 cannot hold. ``check=False`` leaves the last three to the core, which sees every number it
+    needs; `refuse_infinite` then says which one it was.
     """
     array = as_array(value, name)
     if array.ndim == 1:
         array = array[None, :]
     if array.ndim != 2:
         raise InvalidArgumentError(f"{name} has shape {array.shape}, expected (n, dim) or (dim,)")
-    if dim is not None and array.shape[1] != dim:
-        raise InvalidArgumentError(f"{name} has dim {array.shape[1]}, expected {dim}")
-    if not 1 <= array.shape[1] <= MAX_DIM:
-        raise InvalidArgumentError(f"{name} has dim {array.shape[1]}, expected 1 to {MAX_DIM}")
-    if not empty and not len(array):
+    n, n_columns = array.shape
+    if dim is not None and n_columns != dim:
+        raise InvalidArgumentError(f"{name} has dim {n_columns}, expected {dim}")
+    if not 1 <= n_columns <= MAX_DIM:
+        raise InvalidArgumentError(f"{name} has dim {n_columns}, expected 1 to {MAX_DIM}")
+    if not n:
         raise InvalidArgumentError(f"{name} has shape {array.shape}, expected at least one row")
-    exact = array.dtype in (np.float32, np.float16)
-    with np.errstate(over="ignore", invalid="ignore"):
-        matrix = np.require(np.asarray(array), np.float32, ["C", "A"])
-    if check or not exact:
-        finite = np.isfinite(matrix)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            given = array[row, column]
-            expected = "a number within float32" if np.isfinite(given) else "finite numbers"
-            raise InvalidArgumentError(f"{name}[{row}, {column}] is {given}, expected {expected}")
+    matrix = as_float32(array)
+    if check and not np.isfinite(matrix).all():
+        refuse_infinite(array, name)
     return matrix
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """`array` in float32 and C order, numbers beyond it as infinity."""
+    flags = array.flags
+    if array.dtype == np.float32 and flags.c_contiguous and flags.aligned:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.require(array, np.float32, ["C", "A"])
+
+
+def refuse_infinite(value: ArrayLike, name: str, rows: NDArray[np.int64] | None = None) -> None:
+    """Names the first number (of `rows`, if given) that is NaN, infinite, or too large for float32."""
+    array = np.atleast_2d(as_array(value, name))
+    finite = np.isfinite(as_float32(array if rows is None else array[rows]))
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0]
+    row = row if rows is None else rows[row]
+    given = array[row, column]
+    expected = "a number within float32" if np.isfinite(given) else "finite numbers"
+    raise InvalidArgumentError(f"{name}[{row}, {column}] is {given}, expected {expected}")
 
 
 def as_ids(value: ArrayLike, name: str = "ids", *, n: int | None = None) -> NDArray[np.int64]:
@@ -146,7 +236,7 @@ def as_ids(value: ArrayLike, name: str = "ids", *, n: int | None = None) -> NDAr
 
 def as_mask(value: ArrayLike, n: int, name: str = "mask") -> NDArray[np.bool_]:
     """`value` as a bool array of length `n`."""
-    array = np.asarray(value)
+    array = as_numpy(value, name, "a list of bools")
     if array.dtype != np.bool_:
         raise InvalidArgumentError(f"{name} has dtype {array.dtype}, expected bool")
     if array.shape != (n,):

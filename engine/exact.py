@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._validate import as_array, as_choice, as_count, as_mask, as_matrix, as_threads, is_bfloat16
+from ._validate import as_array, as_choice, as_k, as_mask, as_matrix, as_threads, is_bfloat16, refuse_infinite
 from .exceptions import InvalidArgumentError, UnsupportedError
 from .types import Metric, SearchResult, SearchStats
 
@@ -36,7 +36,8 @@ def topk(
     vectors : array_like, shape (n, dim)
         float32, float16 and bfloat16 (of ml_dtypes) in C order are read in place; anything else is copied to float32.
     k : int
-        At least 1. Where fewer rows are there, the places left hold id -1 and distance +inf.
+        At least 1. Where fewer rows are there, the places left hold id -1 and distance +inf. A place takes 12 bytes;
+        results of more than half of the memory are refused.
     metric : {"cosine", "ip", "l2"}
         Distances are 1 - cos, minus the inner product, or the squared Euclidean distance.
     mask : array_like of bool, shape (n,), or Bitmap, optional
@@ -64,9 +65,10 @@ def topk(
 
     Notes
     -----
-    Few queries take one float64 pass over the rows. For a batch of 192 or more the rows are coded first, and the codes
-    rule out nearly all of them by a proven bound; the answer is the same either way. O(n_queries * n * dim) operations,
-    about ``dim + 32`` bytes a row for the codes and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
+    Few queries take one float32 pass over the rows: what a proven bound on its rounding cannot rule out is scored again
+    in float64. For 192 queries or more without a mask the rows are coded first, and the codes rule out nearly all of
+    them by a proven bound. The answer is the same either way. O(n_queries * n * dim) operations, about ``dim + 32``
+    bytes a row for the codes and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
 
     Examples
     --------
@@ -79,14 +81,15 @@ def topk(
     as_choice(metric, "metric", METRICS)
     if device != "cpu":
         raise UnsupportedError(f"device is {device!r}, expected 'cpu': this build has no other")
-    k = as_count(k, "k")
     base, dtype = as_stored(vectors)
     allowed = None if mask is None else as_bitmap(mask, len(base))
-    points = as_matrix(queries, "queries", dim=base.shape[1])
+    points = as_matrix(queries, "queries", dim=base.shape[1], check=False)
+    k = as_k(k, len(points))
     try:
         ids, distances, stats = _core.topk(points, base, dtype, k, metric, allowed, as_threads(n_threads), "auto")
     except InvalidArgumentError:
-        as_matrix(vectors, "vectors")  # says which number it was, where one was not finite
+        refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
+        refuse_infinite(vectors, "vectors", None if allowed is None else allowed.rows())
         raise
     return SearchResult(ids, distances, metric, SearchStats(**stats))
 

@@ -9,7 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._validate import MAX_DIM, as_array, as_choice, as_count, as_finite, as_ids, as_matrix, as_path, as_threads
+from ._validate import (
+    MAX_DIM,
+    as_array,
+    as_choice,
+    as_count,
+    as_finite,
+    as_ids,
+    as_json,
+    as_k,
+    as_matrix,
+    as_path,
+    as_threads,
+    refuse_infinite,
+    show,
+)
 from .exact import METRICS, as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError
 from .types import Metric, RangeResult, SearchResult, SearchStats, VectorDtype
@@ -43,7 +57,7 @@ class Index:
     Attributes
     ----------
     dim, metric, kind, dtype
-        As given.
+        As given; they cannot be changed.
     metadata : dict
         Anything JSON can hold; saved and loaded with the index.
 
@@ -77,17 +91,46 @@ class Index:
         as_choice(metric, "metric", METRICS)
         as_choice(kind, "kind", KINDS)
         as_choice(dtype, "dtype", DTYPES)
-        self.metric: Metric = metric
-        self.kind = kind
-        self.dtype: VectorDtype = dtype
-        self.metadata: dict[str, Any] = {}
+        self._metric: Metric = metric
+        self._kind = kind
+        self._dtype: VectorDtype = dtype
+        self._metadata: dict[str, Any] = {}
         self._n_threads = as_threads(n_threads)
         self._core = _core.ExactIndex(dim, metric, dtype)
+        self._dim = dim
+        self._n_changes = 0  # rows ever added or removed: whoever keeps labels beside them compares it
 
     @property
     def dim(self) -> int:
         """Length of every vector."""
-        return self._core.dim
+        return self._dim
+
+    @property
+    def metric(self) -> Metric:
+        """What distances measure."""
+        return self._metric
+
+    @property
+    def kind(self) -> str:
+        """How rows are searched."""
+        return self._kind
+
+    @property
+    def dtype(self) -> VectorDtype:
+        """How the vectors are kept."""
+        return self._dtype
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Saved and loaded with the index; what JSON cannot hold is refused when it is set, at the latest by `save`."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, metadata: dict[str, Any]) -> None:
+        if not isinstance(metadata, dict):
+            raise InvalidArgumentError(f"metadata is {show(metadata)}, expected a dict")
+        as_json(metadata, "metadata")
+        self._metadata = metadata
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -138,10 +181,12 @@ class Index:
         matrix = as_matrix(vectors, "vectors", dim=self.dim, check=False)
         given = None if ids is None else as_ids(ids, n=len(matrix))
         try:
-            return self._core.add(matrix, given, self._n_threads)
+            added = self._core.add(matrix, given, self._n_threads)
         except InvalidArgumentError:
-            as_matrix(matrix, "vectors")  # says which number it was, where one was not finite
+            refuse_infinite(vectors, "vectors")  # says which number it was, where one was not finite
             raise
+        self._n_changes += len(added)
+        return added
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove rows by id; all of them or, after an error, none.
@@ -166,6 +211,7 @@ class Index:
         """
         given = as_ids(ids)
         self._core.remove(given)
+        self._n_changes += len(given)
         return len(given)
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -182,7 +228,8 @@ class Index:
         queries : array_like, shape (n_queries, dim) or (dim,)
             Finite numbers; anything but float32 in C order is copied. A single vector gives one row.
         k : int
-            At least 1. Where fewer rows pass, the places left hold id -1 and distance +inf.
+            At least 1. Where fewer rows pass, the places left hold id -1 and distance +inf. A place takes 12 bytes;
+            results of more than half of the memory are refused.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             Applied before scoring: ``min(k, rows that pass)`` results always come back.
         n_threads : int, optional
@@ -205,14 +252,16 @@ class Index:
         Reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query. The method,
         its proof and the figures are in docs/certified_exact.md.
         """
-        ids, distances, stats = self._core.search(
-            as_matrix(queries, "queries", dim=self.dim),
-            as_count(k, "k"),
-            self._bitmap(filter),
-            self._n_threads if n_threads is None else as_threads(n_threads),
-            "auto",
-        )
-        return SearchResult(ids, distances, self.metric, SearchStats(**stats))
+        points = as_matrix(queries, "queries", dim=self._dim, check=False)
+        k = as_k(k, len(points))
+        allowed = self._bitmap(filter)
+        n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
+        try:
+            ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
+        except InvalidArgumentError:
+            refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
+            raise
+        return SearchResult(ids, distances, self._metric, SearchStats(**stats))
 
     def range_search(
         self, queries: ArrayLike, radius: float, *, filter: Filter | None = None, n_threads: int | None = None
@@ -235,14 +284,16 @@ class Index:
         RangeResult
             ``result[i]`` gives the ids and distances of query ``i``, nearest first.
         """
-        offsets, ids, distances, stats = self._core.range_search(
-            as_matrix(queries, "queries", dim=self.dim),
-            as_finite(radius, "radius"),
-            self._bitmap(filter),
-            self._n_threads if n_threads is None else as_threads(n_threads),
-            "auto",
-        )
-        return RangeResult(offsets, ids, distances, self.metric, SearchStats(**stats))
+        points = as_matrix(queries, "queries", dim=self._dim, check=False)
+        radius = as_finite(radius, "radius")
+        allowed = self._bitmap(filter)
+        n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
+        try:
+            offsets, ids, distances, stats = self._core.range_search(points, radius, allowed, n_threads, "auto")
+        except InvalidArgumentError:
+            refuse_infinite(queries, "queries")
+            raise
+        return RangeResult(offsets, ids, distances, self._metric, SearchStats(**stats))
 
     def _bitmap(self, filter: Filter | None) -> _core.Bitmap | None:
         if filter is None:
@@ -268,7 +319,7 @@ class Index:
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = {name: np.array(part) for name, part in self._core.parts().items()}
-        return _restore, (self._header(), parts, self._n_threads)
+        return _restore, (self._header(), parts, self._n_threads, self._n_changes)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -278,7 +329,7 @@ class Index:
             "metric": self.metric,
             "dtype": self.dtype,
             "next_id": self._core.next_id,
-            "metadata": self.metadata,
+            "metadata": self._metadata,
         }
 
     @classmethod
@@ -313,13 +364,16 @@ class Index:
             raise CorruptIndexError(f"{name} is not a valid index: {error}") from error
 
 
-def _restore(header: dict[str, Any], parts: dict[str, NDArray[Any]], n_threads: int | None) -> Index:
+def _restore(
+    header: dict[str, Any], parts: dict[str, NDArray[Any]], n_threads: int | None, n_changes: int = 0
+) -> Index:
     """An index from what `Index.save` stores; raises whatever does not fit."""
     index = Index(
         header["dim"], metric=header["metric"], kind=header["kind"], dtype=header["dtype"], n_threads=n_threads
     )
     if not isinstance(header["metadata"], dict):
         raise InvalidArgumentError("metadata is not an object")
-    index.metadata = header["metadata"]
+    index._metadata = header["metadata"]
+    index._n_changes = n_changes
     index._core = _core.ExactIndex.from_parts(index.dim, index.metric, index.dtype, header["next_id"], parts)
     return index

@@ -21,7 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ._validate import as_path, show
+from ._validate import as_flag, as_json, as_path, show
 from .exceptions import CorruptIndexError, InvalidArgumentError, StorageError
 
 __all__ = ["read_container", "write_container"]
@@ -70,7 +70,7 @@ def write_container(
     path = os.path.realpath(as_path(path))
     blocks = {name: as_block(array, name) for name, array in arrays.items()}
     parts = [part for block in blocks.values() for part in padded(as_bytes(block))]
-    text = np.frombuffer(as_json(header, describe(blocks)), np.uint8)
+    text = np.frombuffer(as_json({"header": header, "arrays": describe(blocks)}, "header").encode(), np.uint8)
     size = PREAMBLE.size + CHECKSUM.size + sum(map(len, [*padded(text), *parts]))
     preamble = PREAMBLE.pack(MAGIC, VERSION, len(text), checksum(text), size)
     preamble += CHECKSUM.pack(xxhash.xxh3_64_intdigest(preamble))
@@ -109,7 +109,7 @@ def read_container(
     A mapped file may be replaced by `write_container`, since that leaves the old bytes alone. Cutting it in place
     while it is mapped kills the process, as with every memory map.
     """
-    path = as_path(path)
+    path, mmap, verify = as_path(path), as_flag(mmap, "mmap"), as_flag(verify, "verify")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise CorruptIndexError(f"{path} is not a regular file")
@@ -192,19 +192,6 @@ def describe(blocks: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:
         }
         offset += aligned(block.nbytes)
     return entries
-
-
-def as_json(header: Mapping[str, Any], entries: dict[str, dict[str, Any]]) -> bytes:
-    """The header as it stands in the file; refused if reading it would not give the same."""
-    whole = {"header": header, "arrays": entries}
-    try:
-        text = json.dumps(whole, allow_nan=False)
-        same = json.loads(text) == whole
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"header cannot be written as JSON: {error}") from None
-    if not same:
-        raise InvalidArgumentError("header changes on the way through JSON: use str keys and lists, no tuples")
-    return text.encode()
 
 
 def replace_file(path: str, parts: list[Bytes]) -> None:

@@ -22,10 +22,11 @@ class SearchStats:
     Attributes
     ----------
     strategy : str
-        ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored) or ``"plain"`` (float32 pass,
-        then re-scored). All of them give the exact answer.
+        ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored) or ``"plain"`` (without codes: a
+        float32 pass with a bound on its rounding, then re-scored; few rows are all scored in float64). All of them
+        give the exact answer.
     n_scored : int
-        Rows compared through codes or in float32, summed over the queries.
+        Rows looked at, through codes or as they are, summed over the queries.
     n_rescored : int
         Rows whose distance was computed in float64, summed over the queries.
     selectivity : float

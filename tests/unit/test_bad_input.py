@@ -110,6 +110,16 @@ BAD = {
     "too-large-for-float32": Bad(
         lambda i: i.search(with_value(1e39), 3), r"queries\[1, 5\] is 1e\+39, expected a number within float32"
     ),
+    "added-too-large-for-float32": Bad(
+        lambda i: i.add(with_value(1e39)), r"vectors\[1, 5\] is 1e\+39, expected a number within float32"
+    ),
+    "range-query-too-large-for-float32": Bad(
+        lambda i: i.range_search(with_value(1e39), 1), r"queries\[1, 5\] is 1e\+39, expected a number within float32"
+    ),
+    "topk-too-large-for-float32": Bad(
+        lambda i: untyped.topk(QUERY, with_value(-1e39), 3),
+        r"vectors\[1, 5\] is -1e\+39, expected a number within float32",
+    ),
     "too-large-for-float16": Bad(
         lambda i: index_of(dtype="float16").add(with_value(70000.0)), r"vectors\[1(, 5)?\].* too large .*float16"
     ),
@@ -149,6 +159,22 @@ BAD = {
     "objects": Bad(lambda i: i.search(np.array([[None] * DIM]), 3), r"queries has dtype object, expected real numbers"),
     "none": Bad(lambda i: i.search(None, 3), r"queries has dtype object, expected real numbers"),
     "masked-array": Bad(lambda i: i.search(np.ma.masked_array(QUERY, QUERY > 1), 3), r"queries is a masked array"),
+    "masked-mask": Bad(
+        lambda i: untyped.topk(QUERY, VECTORS, 3, mask=np.ma.masked_array(np.ones(20, bool), np.ones(20, bool))),
+        r"mask is a masked array",
+    ),
+    "masked-filter": Bad(
+        lambda i: i.search(QUERY, 3, filter=np.ma.masked_array(np.ones(20, bool), np.ones(20, bool))),
+        r"filter is a masked array",
+    ),
+    "complex-in-objects": Bad(
+        lambda i: i.search([[np.complex64(9j)] * DIM], 3), r"queries has dtype complex64, expected real numbers"
+    ),
+    "complex-objects": Bad(
+        lambda i: i.search(np.array([[np.complex64(9j)] * DIM], object), 3),
+        r"queries has dtype object, expected real numbers",
+    ),
+    "integer-beyond-float64": Bad(lambda i: i.search([[10**400] * DIM], 3), r"queries holds an integer that no float"),
     "dates": Bad(
         lambda i: i.search(np.zeros((1, DIM), "M8[s]"), 3), r"queries has dtype datetime64\[s\], expected real numbers"
     ),
@@ -160,6 +186,15 @@ BAD = {
     "k-bool": Bad(lambda i: i.search(QUERY, True), r"k is True, expected an integer"),
     "k-none": Bad(lambda i: untyped.topk(QUERY, VECTORS, None), r"k is None, expected an integer"),
     "k-beyond-int32": Bad(lambda i: i.search(QUERY, 2**40), r"k is 1099511627776, expected an integer from 1 to"),
+    "k-beyond-memory": Bad(
+        lambda i: i.search(np.ones((20_000, DIM)), 2**31 - 1),
+        r"k is 2147483647, expected at most \d+ for 20000",
+    ),
+    "topk-k-beyond-memory": Bad(
+        lambda i: untyped.topk(np.ones((20_000, DIM)), VECTORS, 2**31 - 1), r"k is 2147483647, expected at most \d+ for"
+    ),
+    "radius-of-digits": Bad(lambda i: i.range_search(QUERY, "3"), r"radius is '3', expected a number"),
+    "radius-bool": Bad(lambda i: i.range_search(QUERY, True), r"radius is True, expected a number"),
     "radius-nan": Bad(lambda i: i.range_search(QUERY, np.nan), r"radius is nan, expected a finite number"),
     "radius-inf": Bad(lambda i: i.range_search(QUERY, np.inf), r"radius is inf, expected a finite number"),
     "radius-text": Bad(lambda i: i.range_search(QUERY, "near"), r"radius is 'near', expected a number"),
@@ -258,6 +293,9 @@ BAD = {
         lambda i: untyped.Index.load(damaged(-100), mmap=False), r"damaged\.nrf is damaged: the", CorruptIndexError
     ),
     "save-to-a-number": Bad(lambda i: i.save(3), r"path is 3, expected a path"),
+    "mmap-text": Bad(lambda i: untyped.Index.load(damaged(40), mmap="no"), r"mmap is 'no', expected True or False"),
+    "metadata-no-dict": Bad(lambda i: setattr(i, "metadata", [1]), r"metadata is \[1\], expected a dict"),
+    "metadata-no-json": Bad(lambda i: setattr(i, "metadata", {"a": {1}}), r"metadata cannot be written as JSON"),
     "load-none": Bad(lambda i: untyped.Index.load(None), r"path is None, expected a path"),
 }
 

@@ -37,6 +37,13 @@ def test_a_new_index() -> None:
     assert "cosine" in repr(index)
 
 
+@pytest.mark.parametrize("name", ["dim", "metric", "kind", "dtype"])
+def test_what_was_given_cannot_be_changed(index: engine.Index, name: str) -> None:
+    """The core would not follow, and a file would say other than what it holds."""
+    with pytest.raises(AttributeError):
+        setattr(index, name, "ip")
+
+
 # ---- add, remove, get
 
 
@@ -219,6 +226,14 @@ def test_metadata_that_json_cannot_keep(index: engine.Index, tmp_path: Path) -> 
     with pytest.raises(engine.InvalidArgumentError):
         index.save(tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_metadata_is_set_only_to_what_json_can_keep(index: engine.Index) -> None:
+    index.metadata = {"a": [1, None, "ä"]}
+    for wrong in ({"a": {1}}, {1: "a"}, {"a": (1, 2)}, {"a": np.nan}, [1], None):
+        with pytest.raises(engine.InvalidArgumentError, match="metadata"):
+            index.metadata = wrong  # type: ignore[assignment]
+    assert index.metadata == {"a": [1, None, "ä"]}
 
 
 def test_a_container_that_is_no_index(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_the_input_is_not_changed() -> None:
     np.testing.assert_array_equal(MATRIX, before)
 
 
+class NeedsGradient:
+    """As a tensor of torch that takes part in training."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+
+
 def masked(values: Any) -> Any:
     return np.ma.masked_array(values, mask=np.zeros_like(values, dtype=bool))
 
@@ -137,6 +145,13 @@ def masked(values: Any) -> Any:
         (lambda: validate.as_matrix({"a": 1}, "queries"), r"queries has dtype object, expected real numbers"),
         (lambda: validate.as_matrix(masked(MATRIX), "queries"), r"queries is a masked array"),
         (lambda: validate.as_matrix(None, "queries"), r"queries has dtype object, expected real numbers"),
+        (
+            lambda: validate.as_matrix(np.array([[np.complex64(9j)]], object), "queries"),
+            r"queries has dtype object, expected real numbers",
+        ),
+        (lambda: validate.as_matrix([[10**400, 1]], "queries"), r"queries holds an integer that no float can hold"),
+        (lambda: validate.as_ids([10**400]), r"ids holds an integer that no float can hold"),
+        (lambda: validate.as_matrix(NeedsGradient(), "queries"), r"queries is not a rectangular array.*requires grad"),
         (lambda: validate.as_count(0, "k"), r"k is 0, expected an integer from 1"),
         (lambda: validate.as_count(-3, "k"), r"k is -3, expected an integer from 1"),
         (lambda: validate.as_count(2**31, "k"), r"k is 2147483648, expected an integer from 1 to 2147483647"),
@@ -154,6 +169,23 @@ def masked(values: Any) -> Any:
         (lambda: validate.as_finite([1, 2], "radius"), r"radius is \[1, 2\], expected a number"),
         (lambda: validate.as_finite(10**400, "radius"), r"radius is 1000.*, expected a"),
         (lambda: validate.as_finite(None, "radius"), r"radius is None, expected a number"),
+        (lambda: validate.as_finite("3", "radius"), r"radius is '3', expected a number"),
+        (lambda: validate.as_finite(b"3", "radius"), r"radius is b'3', expected a number"),
+        (lambda: validate.as_finite(np.array("3"), "radius"), r"radius is array\('3'.*, expected a number"),
+        (lambda: validate.as_finite(True, "radius"), r"radius is True, expected a number"),
+        (lambda: validate.as_finite(np.True_, "radius"), r"radius is .*True.*, expected a number"),
+        (lambda: validate.as_finite(np.complex64(3), "radius"), r"radius is .*3.*, expected a number"),
+        (lambda: validate.as_flag("no", "mmap"), r"mmap is 'no', expected True or False"),
+        (lambda: validate.as_flag(0, "mmap"), r"mmap is 0, expected True or False"),
+        (lambda: validate.as_flag(None, "mmap"), r"mmap is None, expected True or False"),
+        (lambda: validate.as_json({"a": (1, 2)}, "metadata"), r"metadata changes on the way through JSON"),
+        (lambda: validate.as_json({"a": {1}}, "metadata"), r"metadata cannot be written as JSON"),
+        (lambda: validate.as_json({"a": np.nan}, "metadata"), r"metadata cannot be written as JSON"),
+        (
+            lambda: validate.as_k(2**31 - 1, 10**6),
+            r"k is 2147483647, expected at most \d+ for 1000000 queries",
+        ),
+        (lambda: validate.as_k(0, 1), r"k is 0, expected an integer from 1"),
         (
             lambda: validate.as_choice("cos", "metric", ("cosine", "l2")),
             r"metric is 'cos', expected one of 'cosine', 'l2'",
@@ -169,6 +201,8 @@ def masked(values: Any) -> Any:
         (lambda: validate.as_ids([1, 2], n=3), r"ids has length 2, expected 3"),
         (lambda: validate.as_mask(np.ones(3, np.int8), 3), r"mask has dtype int8, expected bool"),
         (lambda: validate.as_mask(np.ones(3, bool), 4), r"mask has shape \(3,\), expected \(4,\)"),
+        (lambda: validate.as_mask(masked(np.ones(3, bool)), 3), r"mask is a masked array"),
+        (lambda: validate.as_mask([[True], [True, False]], 2), r"mask is not a list of bools"),
         (lambda: validate.as_mask(np.ones((3, 1), bool), 3), r"mask has shape \(3, 1\), expected \(3,\)"),
         (lambda: validate.as_path(3), r"path is 3, expected a path"),
         (lambda: validate.as_path(""), r"path is '', expected a path"),
@@ -191,6 +225,35 @@ def test_messages_stay_short() -> None:
 def test_counts(value: Any) -> None:
     assert validate.as_count(value, "k") == 1
     assert type(validate.as_count(value, "k")) is int
+
+
+@pytest.mark.parametrize("value", [0.5, np.float16(0.5), np.longdouble(0.5), np.array(0.5), Fraction(1, 2)])
+def test_numbers(value: Any) -> None:
+    assert validate.as_finite(value, "radius") == 0.5
+    assert type(validate.as_finite(value, "radius")) is float
+    assert validate.as_finite(3, "radius") == 3
+
+
+def test_flags() -> None:
+    assert validate.as_flag(np.True_, "mmap") is True
+    assert validate.as_flag(False, "mmap") is False
+
+
+def test_results_may_take_half_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2**28 < validate.memory_bytes() < 2**60
+    monkeypatch.setattr(validate, "memory_bytes", lambda: 2 * 12 * 10**9)
+    assert validate.as_k(10**6, 1000) == 10**6
+    with pytest.raises(InvalidArgumentError, match=r"k is 1000001, expected at most 1000000 for 1000 queries"):
+        validate.as_k(10**6 + 1, 1000)
+
+
+def test_the_first_number_that_is_not_finite_is_named() -> None:
+    wrong = [[np.nan, 0], [0, 1e39], [0, 0]]
+    with pytest.raises(InvalidArgumentError, match=r"vectors\[0, 0\] is nan, expected finite"):
+        validate.refuse_infinite(wrong, "vectors")
+    with pytest.raises(InvalidArgumentError, match=r"vectors\[1, 1\] is 1e\+39, expected a number within float32"):
+        validate.refuse_infinite(wrong, "vectors", np.array([1, 2]))
+    validate.refuse_infinite(wrong, "vectors", np.array([2]))
 
 
 def test_threads() -> None:
