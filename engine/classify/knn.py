@@ -8,10 +8,11 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_choice, as_count, show
+from .._validate import as_array, as_choice, as_count, as_flag, show
 from ..evaluation import accuracy
 from ..evaluation._labels import as_labels
 from ..evaluation.retrieval import search_batches, search_others
+from ..exact import METRICS
 from ..exceptions import InvalidArgumentError
 from ..index import Filter, Index
 from ..types import Metric, SearchResult, SearchStats
@@ -138,8 +139,7 @@ class KNNClassifier(Classifier):
         classes, targets = self._encode(y, len(index))
         warn_if_one(classes)
         order = np.argsort(index.ids)
-        self._ids, self._targets = index.ids[order], targets[order]
-        self.index_, self.classes_, self.n_features_in_, self.n_samples_fit_ = index, classes, index.dim, len(index)
+        self._learn(index, index.ids[order], targets[order], classes)
         return self
 
     def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
@@ -166,6 +166,8 @@ class KNNClassifier(Classifier):
         if isinstance(self.index, Index):
             raise InvalidArgumentError("index is an Index, expected 'exact': add your rows to it and call fit")
         fitted = self.__sklearn_is_fitted__()
+        if fitted:
+            self._check_learned()
         X = check_embeddings(X, dim=self.n_features_in_ if fitted else None)
         new, targets = self._encode(y, len(X))
         known = self.classes_ if fitted else new
@@ -180,8 +182,7 @@ class KNNClassifier(Classifier):
         if fitted:
             before = self._targets if self.multilabel else np.searchsorted(every, known)[self._targets]
             ids, targets = np.concatenate([self._ids, ids]), np.concatenate([before, targets])
-        self._ids, self._targets = ids, targets
-        self.index_, self.classes_, self.n_features_in_, self.n_samples_fit_ = index, every, index.dim, len(index)
+        self._learn(index, ids, targets, every)
         return self
 
     @overload
@@ -213,6 +214,7 @@ class KNNClassifier(Classifier):
         NotBuiltError
             Nothing was fitted yet.
         """
+        as_flag(return_neighbors, "return_neighbors")
         labels, results = [], []
         for found in self._search(X, self.n_neighbors):
             shares = self._vote(found)
@@ -259,6 +261,7 @@ class KNNClassifier(Classifier):
         ids : ndarray, shape (n, n_neighbors), int64
             Rows of the training set, or ids of the given index.
         """
+        as_flag(return_distance, "return_distance")
         found = joined(list(self._search(X, self.n_neighbors if n_neighbors is None else n_neighbors)))
         return (found.distances, found.ids) if return_distance else found.ids
 
@@ -273,7 +276,9 @@ class KNNClassifier(Classifier):
         as_count(self.n_neighbors, "n_neighbors")
         as_count(self.batch_size, "batch_size")
         as_temperature(self.temperature)
-        as_choice(self.metric, "metric", ("cosine", "ip", "l2"))
+        as_flag(self.multilabel, "multilabel")
+        as_flag(self.allow_fewer, "allow_fewer")
+        as_choice(self.metric, "metric", METRICS)
         if not callable(self.weights):
             as_choice(self.weights, "weights", ("exp", "uniform", "distance"))
             if self.weights == "distance" and self.metric == "ip":
@@ -296,6 +301,19 @@ class KNNClassifier(Classifier):
             raise InvalidArgumentError("index is empty, expected the training vectors in it")
         return self.index
 
+    def _learn(self, index: Index, ids: NDArray[np.int64], targets: NDArray[Any], classes: NDArray[Any]) -> None:
+        """Keep the labels `targets` of the rows `ids`, ascending, beside `index` as it is now."""
+        self._ids, self._targets, self._n_changes = ids, targets, index._n_changes
+        self.index_, self.classes_, self.n_features_in_, self.n_samples_fit_ = index, classes, index.dim, len(index)
+
+    def _check_learned(self) -> None:
+        """Refuse what makes the labels learned unfit: another index, or settings that `fit` has not seen."""
+        if self.index_._n_changes != self._n_changes:
+            raise InvalidArgumentError("index has changed since fit: call fit again with a label for each row")
+        for name, learned in (("multilabel", self._targets.ndim == 2), ("metric", self.index_.metric)):
+            if getattr(self, name) != learned:
+                raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, fit saw {learned!r}: call fit again")
+
     def _encode(self, y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Classes, and for each row its place among them, or with `multilabel` its row of `y`."""
         if not self.multilabel:
@@ -307,6 +325,7 @@ class KNNClassifier(Classifier):
         """The voters, batch by batch."""
         self.check_fitted()
         self._check_settings()
+        self._check_learned()
         k = as_count(k, "n_neighbors")
         if X is None:
             batches = search_others(self.index_, k, filter=self.filter, batch_size=self.batch_size)
@@ -314,6 +333,7 @@ class KNNClassifier(Classifier):
             queries = check_embeddings(X, dim=self.n_features_in_)
             batches = search_batches(self.index_, queries, k, filter=self.filter, batch_size=self.batch_size)
         for found in batches:
+            self._check_learned()  # a change during the search counts as well
             n_voters = (found.ids >= 0).sum(axis=1).min()
             if n_voters < (1 if self.allow_fewer else k):
                 hint = "" if self.allow_fewer else ", or set allow_fewer=True"
@@ -355,10 +375,7 @@ class KNNClassifier(Classifier):
 
     def _rows(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Where the label of each id is kept; anywhere for -1, which has no vote."""
-        rows = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        if ((self._ids[rows] != ids) & (ids >= 0)).any():
-            raise InvalidArgumentError("index has changed since fit: call fit again with a label for each row")
-        return rows
+        return np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
 
 
 def as_votes(value: ArrayLike, distances: NDArray[np.float32]) -> Weights:

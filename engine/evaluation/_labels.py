@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._validate import as_numpy
 from ..exceptions import InvalidArgumentError
 
 __all__ = ["as_label_pair", "as_labels"]
@@ -18,10 +19,7 @@ def as_labels(value: ArrayLike, name: str = "y", *, n: int | None = None) -> NDA
 
     Strings and numbers do not mix: numpy would silently turn ``[1, "cat"]`` into two strings.
     """
-    try:
-        labels = np.asarray(value) if hasattr(value, "__array__") else np.asarray(value, dtype=object)
-    except ValueError as error:
-        raise InvalidArgumentError(f"{name} is not a list of labels: {error}") from None
+    labels = as_numpy(value, name, "a list of labels", None if hasattr(value, "__array__") else object)
     if labels.dtype == object and labels.ndim == 1:
         labels = plain(labels, name)
     if labels.ndim != 1:

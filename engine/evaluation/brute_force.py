@@ -7,7 +7,8 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_choice, as_count, as_matrix
+from .._validate import as_array, as_choice, as_k, as_matrix
+from ..exact import METRICS
 from ..exceptions import InvalidArgumentError
 from ..types import Metric, SearchResult, SearchStats
 
@@ -53,11 +54,11 @@ def ground_truth(
     [[2, 1]]
     """
     began = perf_counter()
-    as_choice(metric, "metric", ("cosine", "ip", "l2"))
+    as_choice(metric, "metric", METRICS)
     base = as_matrix(vectors, "vectors").astype(np.float64)
     points = as_matrix(queries, "queries", dim=base.shape[1]).astype(np.float64)
     masks = as_masks(mask, len(points), len(base))
-    k = as_count(k, "k")
+    k = as_k(k, len(points))
     if metric == "cosine":
         base, points = normalise(base, "vectors"), normalise(points, "queries")
 

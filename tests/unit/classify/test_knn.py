@@ -317,14 +317,35 @@ def test_an_index_of_ones_own_is_used_as_it_is(data: Data, rng: np.random.Genera
     )
 
 
-def test_an_index_that_changed_is_noticed() -> None:
+@pytest.mark.parametrize("ids", [None, [0]], ids=["a new id", "the id of the row that went"])
+def test_an_index_that_changed_is_noticed(ids: list[int] | None) -> None:
     index = engine.Index(2)
     index.add(np.eye(2))
     knn = KNNClassifier(1, index=index).fit(None, ["a", "b"])
+    with pytest.raises(InvalidArgumentError):
+        index.add([[0, 0]])
+    assert index.remove([]) == 0
+    assert copy.deepcopy(knn).predict([[1, 0]]).tolist() == ["a"]  # nothing has changed so far, here and in a copy
     index.remove([0])
-    index.add([[1, 0]])
-    with pytest.raises(InvalidArgumentError, match="index has changed since fit"):
-        knn.predict([[1, 0]])
+    index.add([[1, 0]], ids)
+    for use in (knn.predict, knn.predict_proba, knn.kneighbors):
+        with pytest.raises(InvalidArgumentError, match="index has changed since fit"):
+            use([[1, 0]])
+    assert knn.fit(None, ["b", "c"]).predict([[1, 0]]).tolist() == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"multilabel": True}, "multilabel is True, fit saw False: call fit again"),
+        ({"metric": "l2"}, "metric is 'l2', fit saw 'cosine': call fit again"),
+    ],
+)
+def test_settings_that_need_a_new_fit(setting: dict[str, Any], message: str) -> None:
+    knn = KNNClassifier(1).fit(np.eye(2), ["a", "b"]).set_params(**setting)
+    for use in (knn.predict, lambda X: knn.partial_fit(X, np.eye(2) if knn.multilabel else ["a", "b"])):
+        with pytest.raises(InvalidArgumentError, match=message):
+            use(np.eye(2))
 
 
 def test_bad_indexes() -> None:
@@ -359,6 +380,10 @@ def test_bad_indexes() -> None:
         ({"weights": "distance", "metric": "ip"}, "weights is 'distance', expected another under metric 'ip'"),
         ({"metric": "hamming"}, "metric is 'hamming'"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"temperature": "0.1"}, "temperature is '0.1', expected a number"),
+        ({"temperature": True}, "temperature is True"),
+        ({"multilabel": "no"}, "multilabel is 'no', expected True or False"),
+        ({"allow_fewer": "no"}, "allow_fewer is 'no', expected True or False"),
     ],
 )
 def test_bad_settings(setting: dict[str, Any], message: str) -> None:
@@ -381,6 +406,8 @@ def test_bad_settings(setting: dict[str, Any], message: str) -> None:
         ([[1, 0], [0, 0]], ["a", "b"], "zero"),
         (np.eye(2), ["a"], "y has 1 labels, expected 2: one for each row"),
         (np.eye(2), None, r"y has shape \(\)"),
+        (np.eye(2), np.ma.masked_array([1, 2], [False, True]), "y is a masked array"),
+        (np.eye(2), np.ma.masked_array(["a", "b"], [False, True]), "y is a masked array"),
         (np.eye(2), ["a", 1], "y holds int and str"),
         (np.eye(2), [1.0, np.nan], r"y\[1\] is nan"),
         (np.eye(2), [[1, 0], [0, 1]], r"y has shape \(2, 2\), expected one label a row"),
@@ -428,6 +455,11 @@ def test_too_few_voters() -> None:
 
 def test_bad_queries() -> None:
     knn = KNNClassifier(1).fit(np.eye(2), ["a", "b"])
+    for option in ({"return_distance": 0}, {"return_distance": "no"}):
+        with pytest.raises(InvalidArgumentError, match=r"return_distance is .*, expected True or False"):
+            knn.kneighbors(np.eye(2), **option)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="return_neighbors is 'no', expected True or False"):
+        knn.predict(np.eye(2), "no")  # type: ignore[call-overload]
     for queries, message in (([1, 0], "Reshape"), (np.eye(3), "X has dim 3, expected 2"), ([[0, np.nan]], "nan")):
         with pytest.raises(InvalidArgumentError, match=message):
             knn.predict(queries)
