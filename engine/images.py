@@ -170,7 +170,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Returns
     -------
     ndarray, shape (height, width, 3), uint8
-        Turned upright as EXIF says. Transparent pixels lie on white, 16-bit grey keeps its upper 8 bits.
+        Turned upright as EXIF says. Transparent pixels lie on white, 16-bit grey keeps its upper 8 bits. Pixels of 32
+        bits, integer or floating-point, are refused: they have no defined white.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def as_image(value: Any, name: str) -> RGB:
             return to_rgb(value)
         except (Unreadable, OSError, ValueError) as reason:
             raise InvalidArgumentError(f"{name} is an image that cannot be turned into RGB: {reason}") from reason
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected an RGB image: uint8 of shape (height, width, 3)")
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
         given = f"{value.dtype} of shape {value.shape}"
@@ -282,7 +283,10 @@ def to_rgb(image: Image.Image) -> RGB:
     """Upright RGB pixels of a Pillow image, whatever its mode."""
     from PIL import Image, ImageOps
 
+    source = image.format  # a turned image has none
     image = ImageOps.exif_transpose(image)
+    if image.mode == "I" and source not in ("PNG", "PPM"):  # in those it stands for 16 bits
+        raise Unreadable("has 32-bit integer pixels, which have no defined white")
     if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
         grey = np.clip(np.asarray(image, np.int64), 0, 65535) >> 8
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)

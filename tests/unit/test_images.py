@@ -148,6 +148,26 @@ def test_every_file_is_decoded_or_skipped_with_its_reason(tmp_path: Path) -> Non
         assert words in reasons[name], (name, reasons[name])
 
 
+def test_integers_of_32_bits_have_no_defined_white(tmp_path: Path) -> None:
+    """Their values may end at 255, at 65,535 or anywhere: shifted like 16 bits they were black."""
+    values = np.arange(0, 256, 16, dtype=np.int32).reshape(4, 4)
+    saved(tmp_path / "int32.tif", values)
+    saved(tmp_path / "uint16.tif", (values * 257).astype(np.uint16))
+    with pytest.raises(InvalidArgumentError, match="32-bit integer pixels, which have no defined white"):
+        read_image(tmp_path / "int32.tif")
+    with pytest.raises(InvalidArgumentError, match="32-bit integer pixels"):
+        as_images(Image.fromarray(values), "queries")
+    np.testing.assert_array_equal(read_image(tmp_path / "uint16.tif")[:, :, 0], values)
+    (tmp_path / "deep.pgm").write_bytes(b"P5 2 1 65535\n" + np.array([256, 65535], ">u2").tobytes())
+    assert read_image(tmp_path / "deep.pgm")[0, :, 0].tolist() == [1, 255]
+
+
+def test_a_masked_image_is_refused() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(InvalidArgumentError, match=r"(?s)queries\[0\] is masked_array.*expected an RGB image"):
+        as_images([np.ma.masked_array(image, image == 0)], "queries")
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_whether_pillow_warns_or_raises(tmp_path: Path) -> None:
     path = write(tmp_path, {"bomb.png": bomb(10_000, 10_000)}) / "bomb.png"
