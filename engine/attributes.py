@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from ._validate import show
 from .exceptions import InvalidArgumentError
 
-__all__ = ["as_array", "as_columns"]
+__all__ = ["as_columns", "as_names", "column_array"]
 
 
-def as_columns(attributes: Mapping[str, Any], n: int) -> dict[str, list[Any]]:
+def as_columns(attributes: Mapping[str, Any] | None, n: int) -> dict[str, list[Any]]:
     """`attributes` as lists of `n` plain values."""
     columns: dict[str, list[Any]] = {}
+    if attributes is None:
+        return columns
+    if not isinstance(attributes, Mapping):
+        raise InvalidArgumentError(f"attributes is {show(attributes)}, expected a mapping of names to {n} values each")
     for name, values in attributes.items():
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"attributes has the key {show(name)}, expected a name")
@@ -34,7 +38,19 @@ def as_columns(attributes: Mapping[str, Any], n: int) -> dict[str, list[Any]]:
     return columns
 
 
-def as_array(column: list[Any]) -> NDArray[Any]:
+def as_names(value: Any, known: Iterable[str]) -> list[str]:
+    """`value`, one name or several, as a list of names that are among `known`."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise InvalidArgumentError(f"columns is {show(value)}, expected some of {list(known)}")
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise InvalidArgumentError(f"columns has {show(name)}, expected some of {list(known)}")
+    return names
+
+
+def column_array(column: list[Any]) -> NDArray[Any]:
     """A column as an array: str, bool, int64 or float64 where all values are, otherwise objects."""
     kinds = set(map(type, column))
     plain = kinds <= {int, float} or kinds in ({bool}, {str})

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._validate import as_choice, as_count, as_ids, as_matrix, as_path, show
-from .attributes import as_array, as_columns
+from . import _builders
+from ._validate import as_array, as_choice, as_count, as_ids, as_matrix, as_path, show
+from .attributes import as_columns, as_names, column_array
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
-from .images import Skipped, as_images, find_images, is_image, read_images
+from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
 from .texts import as_texts
@@ -24,6 +25,7 @@ __all__ = ["Collection"]
 FORMAT = "nearfield.collection"
 VERSION = 1
 Side = Literal["query", "document"]
+Kind = Literal["vectors", "texts", "images"]
 
 
 class Collection:
@@ -55,6 +57,8 @@ class Collection:
         self.skipped: list[Skipped] = []
         self.encoder_info: dict[str, Any] = {}
         self._columns: dict[str, list[Any]] = {}
+        self._n_changes = index._n_changes  # of the index, when the columns last fitted it
+        self._kind: Kind | None = None  # of the first items that were encoded
         self._encoder: Encoder | None = None
         if encoder is not None:
             self.encoder = encoder
@@ -122,7 +126,7 @@ class Collection:
         -------
         Collection
             With the columns "path", relative to `folder`, and "label". What gave no vector is in `skipped` with the
-            reason: a file that cannot be decoded, a vector that the metric cannot take.
+            reason: a file that cannot be decoded, a vector that the metric or the dtype cannot take.
 
         Raises
         ------
@@ -139,28 +143,10 @@ class Collection:
         >>> collection.paths.tolist(), collection.labels
         (['red.png'], None)
         """
-        as_choice("" if labels is None else labels, "labels", ("folder", ""))
         collection = cls.create(metric=metric, dtype=dtype, encoder=as_encoder(encoder))
-        paths, collection.skipped = find_images(folder)
-        labelled = labels is not None and any("/" in path for path in paths)
-        if labelled:
-            unlabelled = "lies in no subfolder, which would be its label"
-            collection.skipped += [(path, unlabelled) for path in paths if "/" not in path]
-            paths = [path for path in paths if "/" in path]
-        with progress_bar(len(paths), "image", progress) as bar:
-            for batch in read_images(folder, paths, batch_size=batch_size, workers=workers):
-                collection.skipped += batch.skipped
-                columns = {"path": batch.paths}
-                if labelled:
-                    columns["label"] = [path.partition("/")[0] for path in batch.paths]
-                if batch.images:
-                    vectors = collection._encoded(encoder.encode_images, batch.images)
-                    collection._add_usable(vectors, None, columns, batch.paths)
-                bar.update(len(batch))
-        collection.skipped.sort()
-        if not len(collection):
-            first = ": ".join(collection.skipped[0])
-            raise InvalidArgumentError(f"folder is {folder!r}, expected images that can be used, but {first}")
+        _builders.add_folder(
+            collection, folder, encoder, labels=labels, batch_size=batch_size, workers=workers, progress=progress
+        )
         return collection
 
     @classmethod
@@ -201,35 +187,24 @@ class Collection:
         Returns
         -------
         Collection
-            Texts whose vector the metric cannot take are in `skipped`.
+            Texts whose vector the metric or the dtype cannot take are in `skipped` with the reason.
 
         Raises
         ------
         InvalidArgumentError
             No texts, or none that can be used; ids or attributes that do not fit them.
         """
-        texts = as_texts(texts, "texts")
-        if not texts:
-            raise InvalidArgumentError("texts is empty, expected at least one text")
-        batch_size = as_count(batch_size, "batch_size")
         collection = cls.create(metric=metric, dtype=dtype, encoder=as_encoder(encoder))
-        keys = as_ids(np.arange(len(texts)) if ids is None else ids, n=len(texts))
-        unique, counts = np.unique(keys, return_counts=True)
-        if len(unique) < len(keys):
-            raise InvalidArgumentError(f"ids has {unique[counts > 1][0]} more than once, expected each id once")
-        labelled = {} if labels is None else {"label": labels}
-        columns = as_columns({"text": texts, **labelled, **(attributes or {})}, len(texts))
-        with progress_bar(len(texts), "text", progress) as bar:
-            for start in range(0, len(texts), batch_size):
-                part = slice(start, start + batch_size)
-                vectors = collection._encoded(encoder.encode_documents, texts[part])
-                names = [f"texts[{i}]" for i in range(start, start + len(vectors))]
-                values = {name: column[part] for name, column in columns.items()}
-                collection._add_usable(vectors, keys[part], values, names)
-                bar.update(len(vectors))
-        if not len(collection):
-            first = ": ".join(collection.skipped[0])
-            raise InvalidArgumentError(f"texts has {len(texts)} entries, expected some that can be used, but {first}")
+        _builders.add_texts(
+            collection,
+            texts,
+            encoder,
+            ids=ids,
+            labels=labels,
+            attributes=attributes,
+            batch_size=batch_size,
+            progress=progress,
+        )
         return collection
 
     @classmethod
@@ -266,6 +241,7 @@ class Collection:
             collection._columns = as_columns(meta["columns"], len(index))
             collection.skipped = [(file, reason) for file, reason in meta["skipped"]]
             collection.encoder_info = dict(meta["encoder"])
+            collection._kind = meta.get("items", "texts" if "text" in collection._columns else None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
         if encoder is not None:
@@ -286,6 +262,7 @@ class Collection:
             "columns": self._columns,
             "skipped": [list(entry) for entry in self.skipped],
             "encoder": self.encoder_info,
+            "items": self._kind,
         }
         self.index.metadata[FORMAT] = meta
         try:
@@ -322,7 +299,7 @@ class Collection:
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
         self._check_rows()
-        return {name: as_array(column) for name, column in self._columns.items()}
+        return {name: column_array(column) for name, column in self._columns.items()}
 
     @property
     def paths(self) -> NDArray[Any] | None:
@@ -342,7 +319,12 @@ class Collection:
         return f"<Collection of {len(self)} rows, dim {self.index.dim}, {name}, columns {list(self._columns)}>"
 
     def add(
-        self, items: Any, *, ids: ArrayLike | None = None, attributes: Mapping[str, Sequence[Any]] | None = None
+        self,
+        items: Any,
+        *,
+        ids: ArrayLike | None = None,
+        attributes: Mapping[str, Sequence[Any]] | None = None,
+        on_zero: Literal["error", "skip"] = "error",
     ) -> NDArray[np.int64]:
         """Add vectors, texts or images; all of them or, after an error, none.
 
@@ -350,19 +332,32 @@ class Collection:
         ----------
         items : array_like, shape (n, dim) or (dim,), or a sequence of str, or of images
             Vectors as for `Index.add`; what else is encoded, texts as documents. An image is a uint8 RGB array of shape
-            (height, width, 3), a Pillow image, a `pathlib.Path`, or a str that ends like an image file.
+            (height, width, 3), a Pillow image, a `pathlib.Path`, or a str that ends like an image file. In a collection
+            that began with texts every str is a text.
         ids : array_like of int, optional
             Default: on from the largest ever used.
         attributes : mapping of str to sequence, optional
             One str, int, float, bool or None for each item. Rows without a value of a column have None.
+        on_zero : {"error", "skip"}, default "error"
+            What a zero vector is under cosine. "skip": it is left out, and `skipped` lists it as ``items[i]``.
 
         Returns
         -------
         ndarray, shape (n,), int64
-            The ids.
+            The ids of what was added.
         """
-        vectors = self._vectors(items, "items", "document")
-        return self._add(vectors, ids, as_columns(attributes or {}, len(vectors)))
+        as_choice(on_zero, "on_zero", ("error", "skip"))
+        kind, vectors = self._vectors(items, "items", "document")
+        columns = as_columns(attributes, len(vectors))
+        if on_zero == "error" or self.index.metric != "cosine":
+            added = self._add(vectors, ids, columns)
+        else:
+            keys = None if ids is None else as_ids(ids, n=len(vectors))
+            zero = dict.fromkeys(np.flatnonzero(~vectors.any(axis=1)).tolist(), _builders.NO_COSINE)
+            added = self._add_others(zero, vectors, keys, columns, [f"items[{row}]" for row in range(len(vectors))])
+        if self._kind is None and kind != "vectors":
+            self._kind = kind
+        return added
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids`, shape (n, dim); an unknown id raises InvalidArgumentError."""
@@ -378,7 +373,7 @@ class Collection:
         queries : array_like, shape (n_queries, dim) or (dim,), or a sequence of str, or of images
             As for `add`; texts are encoded as queries. One item alone gives one row.
         k : int, default 10
-            At least 1. Where fewer rows pass, the places left hold id -1 and distance +inf.
+            At least 1, as for `Index.search`. Where fewer rows pass, the places left hold id -1 and distance +inf.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             As for `Index.search`.
         columns : sequence of str, optional
@@ -397,62 +392,58 @@ class Collection:
         NotBuiltError
             The collection is empty.
         """
-        names = [columns] if isinstance(columns, str) else list(columns)
-        unknown = [name for name in names if name not in self._columns]
-        if unknown:
-            raise InvalidArgumentError(f"columns has {unknown[0]!r}, expected some of {list(self._columns)}")
-        result = self.index.search(self._vectors(queries, "queries", "query"), k, filter=filter)
+        names = as_names(columns, self._columns)
+        _, vectors = self._vectors(queries, "queries", "query")
+        result = self.index.search(vectors, k, filter=filter)
         return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
 
-    def _vectors(self, items: Any, name: str, side: Side) -> NDArray[np.float32]:
-        """`items` as vectors of this collection, encoded if they are none yet."""
-        kind = kind_of(items)
+    def _vectors(self, items: Any, name: str, side: Side) -> tuple[Kind, NDArray[Any]]:
+        """What `items` are, and their vectors, encoded if they are none yet."""
+        kind = kind_of(items, strings_are_texts=self._kind == "texts")
         if kind == "vectors":
             vectors = as_matrix(items, name, check=False)
             if vectors.shape[1] != self.index.dim:
                 raise EncoderMismatchError(f"{name} has dim {vectors.shape[1]}, the collection has {self.index.dim}")
-            return vectors
+            return kind, vectors
         if self._encoder is None:
             made = self.encoder_info.get("name")
             hint = f"; set .encoder to encoders.get({made!r})" if made else ""
             raise InvalidArgumentError(f"{name} are {kind}, expected vectors: the collection has no encoder{hint}")
         if kind == "images":
-            return self._encoded(self._encoder.encode_images, as_images(items, name))
+            return kind, self._encoded(self._encoder.encode_images, as_images(items, name))
         encode = self._encoder.encode_queries if side == "query" else self._encoder.encode_documents
-        return self._encoded(encode, as_texts(items, name))
+        return kind, self._encoded(encode, as_texts(items, name))
 
-    def _encoded(self, encode: Any, items: list[Any]) -> NDArray[np.float32]:
-        """The vectors of `items`; an encoder that gives another shape than it says is refused."""
-        vectors = np.asarray(encode(items))
+    def _encoded(self, encode: Any, items: list[Any]) -> NDArray[Any]:
+        """The vectors of `items`; an encoder that gives another shape than it says, or no numbers, is refused."""
+        vectors = as_array(encode(items), f"what encoder {self._encoder!r} returned")
         if vectors.shape != (len(items), self.index.dim):
             expected = (len(items), self.index.dim)
             raise EncoderMismatchError(f"encoder {self._encoder!r} returned shape {vectors.shape}, expected {expected}")
         return vectors
 
-    def _add_usable(
+    def _add_others(
         self,
-        vectors: NDArray[np.float32],
+        unusable: Mapping[int, str],
+        vectors: NDArray[Any],
         ids: NDArray[np.int64] | None,
         columns: Mapping[str, list[Any]],
-        names: list[str],
-    ) -> None:
-        """Add the rows that the metric can take, and list the others by `names`."""
-        finite = np.asarray(np.isfinite(vectors).all(axis=1))
-        usable = finite & vectors.any(axis=1) if self.index.metric == "cosine" else finite
-        for row in np.flatnonzero(~usable):
-            why = "is zero, which has no cosine" if finite[row] else "is not finite"
-            self.skipped.append((names[row], f"its vector {why}"))
-        rows = np.flatnonzero(usable).tolist()
-        if rows:
-            kept = {name: [column[row] for row in rows] for name, column in columns.items()}
-            self._add(vectors[rows], None if ids is None else ids[rows], kept)
-
-    def _add(
-        self, vectors: NDArray[np.float32], ids: ArrayLike | None, columns: Mapping[str, list[Any]]
+        names: Sequence[str],
     ) -> NDArray[np.int64]:
+        """Add all rows but those that are `unusable`, which are listed by `names` and with their reason."""
+        rows = [row for row in range(len(vectors)) if row not in unusable]
+        kept = {name: [column[row] for row in rows] for name, column in columns.items()}
+        added = np.empty(0, np.int64)
+        if rows:
+            added = self._add(vectors[rows], None if ids is None else ids[rows], kept)
+        self.skipped += [(names[row], reason) for row, reason in unusable.items()]
+        return added
+
+    def _add(self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, list[Any]]) -> NDArray[np.int64]:
         self._check_rows()
         before = len(self)
         added = self.index.add(vectors, ids)
+        self._n_changes = self.index._n_changes
         for name in {**self._columns, **columns}:
             known = self._columns.setdefault(name, [None] * before)
             known += columns.get(name, [None] * len(added))
@@ -460,7 +451,7 @@ class Collection:
 
     def _column(self, name: str) -> NDArray[Any] | None:
         self._check_rows()
-        return as_array(self._columns[name]) if name in self._columns else None
+        return column_array(self._columns[name]) if name in self._columns else None
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, None where the id is -1."""
@@ -471,14 +462,13 @@ class Collection:
         for name in names:
             column = np.array([*self._columns[name], None], dtype=object)
             rows = np.where(ids < 0, len(self), np.append(order, 0)[place])
-            found[name] = as_array(column[rows].ravel().tolist()).reshape(ids.shape)
+            found[name] = column_array(column[rows].ravel().tolist()).reshape(ids.shape)
         return found
 
     def _check_rows(self) -> None:
-        for name, column in self._columns.items():
-            if len(column) != len(self.index):
-                rows = f"{len(self.index)} rows, column {name!r} has {len(column)}"
-                raise InvalidArgumentError(f"index has {rows}: change rows through the collection only")
+        """Refuse columns that stand beside other rows than their own."""
+        if self._columns and self.index._n_changes != self._n_changes:
+            raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
 
 
 def as_encoder(encoder: Any) -> Encoder:
@@ -491,16 +481,11 @@ def as_encoder(encoder: Any) -> Encoder:
     return encoder
 
 
-def kind_of(items: Any) -> Literal["vectors", "texts", "images"]:
+def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
     """What `items` are, judged by the first."""
     first = items[0] if isinstance(items, (list, tuple)) and items else items
+    if isinstance(first, str) and strings_are_texts:
+        return "texts"
     if is_image(first) or getattr(first, "ndim", 0) == 4:
         return "images"
     return "texts" if isinstance(first, str) or getattr(first, "dtype", np.dtype(int)).kind == "U" else "vectors"
-
-
-def progress_bar(total: int, unit: str, progress: bool) -> Any:
-    """A bar on the standard error, if that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=unit, disable=None if progress else True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from engine import (
     NotBuiltError,
     StorageError,
 )
-from engine.attributes import as_array, as_columns
+from engine.attributes import as_columns, column_array
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 PIXELS = encoders.get("pixels", size=4, mode="rgb")
@@ -177,11 +178,62 @@ def test_an_image_whose_vector_the_metric_cannot_take_is_skipped(folder: Path) -
 
 
 @pytest.mark.parametrize(
+    ("dtype", "value", "reason"),
+    [
+        ("float16", 70000.0, "its vector holds 70000.0, too large for float16"),
+        ("float16", 1e-9, "its vector holds 1e-09, too small for float16"),
+        ("bfloat16", -3.4e38, r"its vector holds -3.4e+38, too large for bfloat16"),
+        ("float32", 1e39, "its vector holds 1e+39, too large for float32"),
+        ("float32", 1e-60, "its vector holds 1e-60, too small for float32"),
+    ],
+)
+def test_an_image_whose_vector_the_dtype_cannot_keep_is_skipped(
+    folder: Path, dtype: Any, value: float, reason: str
+) -> None:
+    class Extreme:
+        dim, fingerprint = 2, "extreme"
+
+        def encode_images(self, images: Any) -> Any:
+            return np.array([[value if image.mean(axis=(0, 1)).argmax() == 1 else 1, 0] for image in images])
+
+        encode_queries = encode_documents = encode_images
+
+    collection = Collection.from_images(folder, Extreme(), dtype=dtype, progress=False)
+    assert collection.labels is not None
+    assert set(collection.labels.tolist()) == {"blue", "red"}
+    assert [why for path, why in collection.skipped if path.startswith("green") and "text" not in path] == [reason] * 4
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (np.array([["a", "b"]] * 4), "what encoder .* returned has dtype <U1, expected real numbers"),
+        (np.array([[None, 1.0]] * 4), "what encoder .* returned has dtype object, expected real numbers"),
+        (np.ma.masked_array(np.ones((4, 2)), np.ones((4, 2))), "what encoder .* returned is a masked array"),
+    ],
+)
+def test_an_encoder_that_gives_no_numbers_is_refused(folder: Path, output: Any, message: str) -> None:
+    class Broken:
+        dim, fingerprint = 2, "broken"
+
+        def encode_images(self, images: Any) -> Any:
+            return output[: len(images)]
+
+        encode_queries = encode_documents = encode_images
+
+    with pytest.raises(InvalidArgumentError, match=message):
+        Collection.from_images(folder / "blue", Broken(), progress=False)
+    with pytest.raises(InvalidArgumentError, match=message):
+        Collection.create(encoder=Broken()).add([image_of(1)])
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"labels": "parent"}, "labels is 'parent', expected one of 'folder'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": 0}, "workers is 0"),
+        ({"progress": "no"}, "progress is 'no', expected True or False"),
         ({"metric": "manhattan"}, "metric is 'manhattan'"),
         ({"dtype": "int4"}, "dtype is 'int4'"),
         ({"encoder": "pixels"}, r"encoder is 'pixels', expected an Encoder: pass encoders.get\('pixels'\)"),
@@ -222,6 +274,45 @@ def test_queries_are_encoded_as_queries_and_documents_as_documents() -> None:
     assert (fruit.get([2]) == Letters().encode_documents(["cherry"])).all()
 
 
+def test_a_text_that_ends_like_an_image_is_a_text_among_texts(folder: Path, tmp_path: Path) -> None:
+    files = Collection.from_texts(["cat.png", "dog.png"], Letters(), progress=False)
+    assert files.search("cat.png", k=1, columns="text").attributes["text"].item() == "cat.png"
+    assert files.search(["dog.png"], k=1).ids.tolist() == [[1]]
+    assert files.add(["owl.png"]).tolist() == [2]
+    del files._columns["text"]  # whatever the columns are called
+    files.save(tmp_path / "files.nrf")
+    assert Collection.open(tmp_path / "files.nrf", encoder=Letters()).search("owl.png", k=1).ids.tolist() == [[2]]
+    with pytest.raises(engine.UnsupportedError, match="no images"):
+        files.search(folder / "red/0.png")
+
+    begun = Collection.create(encoder=Letters())
+    begun.add(["a cat"])
+    assert begun.search("cat.png", k=1).ids.tolist() == [[0]]
+
+
+def test_a_file_that_does_not_say_what_its_items_were(tmp_path: Path) -> None:
+    """As earlier releases wrote it: a column "text" tells."""
+    Collection.from_texts(["cat.png"], Letters(), progress=False).save(tmp_path / "x")
+    index = engine.Index.load(tmp_path / "x")
+    del index.metadata["nearfield.collection"]["items"]
+    index.save(tmp_path / "x")
+    assert Collection.open(tmp_path / "x", encoder=Letters()).search("cat.png", k=1).ids.tolist() == [[0]]
+
+
+def test_zero_vectors_are_skipped_on_request() -> None:
+    fruit = Collection.create(encoder=Letters())
+    with pytest.raises(InvalidArgumentError, match="zero"):
+        fruit.add(["apple", "!!"])
+    assert fruit.add(["apple", "!!", "cherry"], attributes={"n": [1, 2, 3]}, on_zero="skip").tolist() == [0, 1]
+    assert fruit.attributes["n"].tolist() == [1, 3]
+    assert fruit.add(["?", "fig"], ids=[8, 9], on_zero="skip").tolist() == [9]
+    assert fruit.add(["?"], on_zero="skip").tolist() == []
+    assert [name for name, _ in fruit.skipped] == ["items[1]", "items[0]", "items[0]"]
+    with pytest.raises(InvalidArgumentError, match=r"nan, expected finite"):
+        fruit.add(np.full(26, np.nan), on_zero="skip")
+    assert Collection.create(dim=2, metric="l2").add([[0, 0]], on_zero="skip").tolist() == [0]
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_ids_of_texts(batch_size: int) -> None:
     fruit = Collection.from_texts(TEXTS, Letters(), ids=[9, 2**40, 3, 4, 1], batch_size=batch_size, progress=False)
@@ -243,6 +334,8 @@ def test_ids_of_texts(batch_size: int) -> None:
         ({"attributes": {"x": [1, 2, 3, 4, float("nan")]}}, r"attributes\['x'\]\[4\] is nan"),
         ({"attributes": {"x": [[], 1, 2, 3, 4]}}, r"attributes\['x'\]\[0\] is \[\]"),
         ({"attributes": {5: range(5)}}, "attributes has the key 5"),
+        ({"attributes": ["red"]}, "attributes is .*, expected a mapping"),
+        ({"progress": 1}, "progress is 1, expected True or False"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
@@ -298,11 +391,16 @@ def test_a_search_in_an_empty_collection() -> None:
 
 
 def test_nothing_is_half_added(colors: Collection) -> None:
-    before = json.dumps(colors._columns)
+    before, skipped = json.dumps(colors._columns), list(colors.skipped)
     good = PIXELS.encode_images([image_of(9)])
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (good, {"attributes": {"path": ["a", "b"]}}, "has 2 values, expected 1"),
         (good, {"attributes": {"path": [{}]}}, "expected a str"),
+        (good, {"attributes": ["red"]}, r"attributes is \['red'\], expected a mapping of names to 1 values"),
+        (good, {"attributes": []}, r"attributes is \[\], expected a mapping"),
+        (good, {"on_zero": "drop"}, "on_zero is 'drop', expected one of 'error', 'skip'"),
+        (np.zeros((1, 49)), {"on_zero": "skip", "ids": [1, 2]}, "ids has length 2, expected 1"),
+        (np.vstack([np.zeros(49), good]), {"on_zero": "skip", "ids": [20, 0]}, "0"),
         (good, {"ids": [0]}, "0"),
         (np.zeros((1, 49)), {}, "zero"),
         ([[np.nan] * 49], {}, "nan"),
@@ -312,6 +410,7 @@ def test_nothing_is_half_added(colors: Collection) -> None:
         with pytest.raises(InvalidArgumentError, match=message):
             colors.add(items, **options)
     assert json.dumps(colors._columns) == before
+    assert colors.skipped == skipped
     assert len(colors) == 11
     colors.add(good, attributes={"label": ["dark"]})
     assert colors.attributes["path"][-1] is None
@@ -336,6 +435,9 @@ def test_nothing_is_half_added(colors: Collection) -> None:
             InvalidArgumentError,
             r"columns has 'colour', expected some of \['path'",
         ),
+        (np.ones(49), {"columns": None}, InvalidArgumentError, "columns is None, expected some of"),
+        (np.ones(49), {"columns": 5}, InvalidArgumentError, "columns is 5, expected some of"),
+        (np.ones(49), {"columns": [["path"]]}, InvalidArgumentError, r"columns has \['path'\], expected some of"),
         (np.ones(49), {"filter": [True]}, InvalidArgumentError, "filter"),
     ],
 )
@@ -356,8 +458,29 @@ def test_a_collection_without_an_encoder_takes_vectors_only() -> None:
 def test_rows_changed_behind_its_back_are_noticed(colors: Collection) -> None:
     colors.index.remove([3])
     for use in (lambda: colors.paths, lambda: colors.search(np.ones(49), columns=["path"]), lambda: colors.save("x")):
-        with pytest.raises(InvalidArgumentError, match="index has 10 rows, column 'path' has 11"):
+        with pytest.raises(InvalidArgumentError, match="index has changed, its attributes have not"):
             use()
+
+
+def test_rows_replaced_behind_its_back_are_noticed(colors: Collection) -> None:
+    """As many as before, even under the same ids: the attributes are those of others."""
+    with pytest.raises(InvalidArgumentError):
+        colors.index.add(np.zeros(49))
+    assert pickle.loads(pickle.dumps(colors)).paths.tolist() == colors.paths.tolist()  # type: ignore[union-attr]
+    first = colors.get([0])
+    colors.index.remove([0])
+    colors.index.add(first, ids=[0])
+    for use in (lambda: colors.labels, lambda: colors.add(first), lambda: colors.search(first, columns="path")):
+        with pytest.raises(InvalidArgumentError, match="index has changed, its attributes have not"):
+            use()
+    assert colors.search(first, k=1).ids.tolist() == [[0]]
+
+
+def test_without_attributes_the_index_may_change() -> None:
+    collection = Collection.create(dim=2)
+    collection.index.add(np.eye(2))
+    collection.add([1, 1], attributes={"year": [2020]})
+    assert collection.attributes["year"].tolist() == [None, None, 2020]
 
 
 def test_a_dim_that_the_encoder_does_not_have() -> None:
@@ -380,10 +503,10 @@ def test_columns_as_arrays() -> None:
         ([None, "a"], "O"), ([True, 2], "O"), (["a\0", "b"], "O"), ([2**70], "O"), ([None], "O"),
     ]  # fmt: skip
     for values, kind in cases:
-        array = as_array(values)
+        array = column_array(values)
         assert array.dtype.kind == kind, values
         assert array.tolist() == values
-    assert as_array([]).shape == (0,)
+    assert column_array([]).shape == (0,)
     mixed = as_columns({"x": np.array([1, 2]), "y": [np.float32(0.5), None], "z": ("a", True)}, 2)
     assert json.loads(json.dumps(mixed)) == {"x": [1, 2], "y": [0.5, None], "z": ["a", True]}
 
