@@ -22,9 +22,9 @@ class SearchStats:
     Attributes
     ----------
     strategy : str
-        ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored) or ``"plain"`` (without codes: a
-        float32 pass with a bound on its rounding, then re-scored; few rows are all scored in float64). All of them
-        give the exact answer.
+        ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored), ``"certified-float32"``
+        (screened by a float32 pass with a bound on its rounding, then re-scored) or ``"plain"`` (few rows: all scored
+        in float64). All of them give the exact answer.
     n_scored : int
         Rows looked at, through codes or as they are, summed over the queries.
     n_rescored : int

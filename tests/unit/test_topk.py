@@ -85,7 +85,7 @@ def test_the_strategy_says_what_was_done() -> None:
     index.add(VECTORS)
     batch = np.tile(QUERIES, (40, 1))
     for found, strategy in (
-        (engine.topk(QUERIES, VECTORS, 10), "plain"),
+        (engine.topk(QUERIES, VECTORS, 10), "certified-float32"),
         (engine.topk(batch, VECTORS, 10), "certified-8bit"),
         (index.search(QUERIES[0], 10), "certified-4bit"),
         (index.search(batch, 10), "certified-8bit"),
