@@ -5,6 +5,7 @@
 
 #include "arrays.hpp"
 #include "engine/exact_index.hpp"
+#include "engine/graph_index.hpp"
 
 namespace engine::bindings {
 namespace {
@@ -13,10 +14,10 @@ using Filter = std::optional<std::shared_ptr<Bitmap>>;
 
 /// A getter that may have to wait for a change under way, which must not happen with the GIL held.
 template <auto kGetter>
-auto unlocked(const ExactIndex& index) {
+constexpr auto unlocked = [](const auto& index) {
   const py::gil_scoped_release released;
   return (index.*kGetter)();
-}
+};
 
 Strategy strategy_of(const std::string& name) {
   if (name == "auto") return Strategy::automatic;
@@ -58,9 +59,10 @@ RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
           static_cast<std::size_t>(array.shape(1)), dtype};
 }
 
-py::dict parts_of(const ExactIndex& index) {
+template <class Index>
+py::dict parts_of(const Index& index) {
   py::dict result;
-  for (const Part& part : unlocked<&ExactIndex::parts>(index)) {
+  for (const Part& part : unlocked<&Index::parts>(index)) {
     auto* const owner = new std::shared_ptr<const void>(part.owner);
     const py::capsule capsule(owner, [](void* p) { delete static_cast<std::shared_ptr<const void>*>(p); });
     const py::dtype dtype(std::string(1, part.kind) + std::to_string(part.item_size));
@@ -72,10 +74,10 @@ py::dict parts_of(const ExactIndex& index) {
   return result;
 }
 
-ExactIndex index_from_parts(std::size_t dim, const std::string& metric, const std::string& dtype, std::int64_t next_id,
-                            const py::dict& arrays) {
+/// Stored arrays as parts; `names` keeps their names.
+std::vector<Part> to_parts(const py::dict& arrays, std::vector<std::string>& names) {
   std::vector<Part> parts;
-  std::vector<std::string> names(arrays.size());
+  names.resize(arrays.size());
   std::size_t i = 0;
   for (const auto& [key, value] : arrays) {
     const auto array = py::reinterpret_borrow<py::object>(value).cast<py::array>();
@@ -84,50 +86,49 @@ ExactIndex index_from_parts(std::size_t dim, const std::string& metric, const st
         reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::size_t>(array.itemsize()))
       invalid("part '" + names[i] + "' is not a contiguous, aligned, flat array");
     // Dropped by whichever thread lets go of the last view.
-    std::shared_ptr<const void> owner(new py::array(array), [](const void* p) {
+    std::shared_ptr<const void> owner(new py::array(array), [](const void* held) {
       const py::gil_scoped_acquire gil;
-      delete static_cast<const py::array*>(p);
+      delete static_cast<const py::array*>(held);
     });
     parts.push_back({names[i].c_str(), array.dtype().kind(), static_cast<std::size_t>(array.itemsize()), array.data(),
                      static_cast<std::size_t>(array.size()), std::move(owner)});
     ++i;
   }
-  return ExactIndex::from_parts(dim, metric_of(metric), dtype_of(dtype), next_id, parts);
+  return parts;
 }
 
-}  // namespace
+py::dict to_dict(const GraphReport& report) {
+  py::dict dict;
+  dict["n_rows"] = report.n_rows;
+  dict["n_links"] = report.n_links;
+  dict["n_out_of_range"] = report.n_out_of_range;
+  dict["n_self_links"] = report.n_self_links;
+  dict["n_repeated"] = report.n_repeated;
+  dict["n_after_end"] = report.n_after_end;
+  dict["n_reached"] = report.n_reached;
+  return dict;
+}
 
-void bind_index(py::module_& module) {
-  py::class_<ExactIndex>(module, "ExactIndex")
-      .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype) {
-             return ExactIndex(dim, metric_of(metric), dtype_of(dtype));
-           }),
-           py::arg("dim"), py::arg("metric"), py::arg("dtype"))
-      .def_property_readonly("dim", &ExactIndex::dim)
-      .def_property_readonly("nbytes", &unlocked<&ExactIndex::nbytes>)
-      .def_property_readonly("overhead_nbytes", &unlocked<&ExactIndex::overhead_nbytes>)
-      .def_property_readonly("next_id", &unlocked<&ExactIndex::next_id>)
-      .def("__len__", &unlocked<&ExactIndex::size>)
-      .def("ids", [](const ExactIndex& index) { return to_array(unlocked<&ExactIndex::ids>(index)); })
+/// What every kind of index has.
+template <class Index>
+void bind_common(py::class_<Index>& kind) {
+  kind.def_property_readonly("dim", &Index::dim)
+      .def_property_readonly("nbytes", [](const Index& index) { return unlocked<&Index::nbytes>(index); })
+      .def_property_readonly("overhead_nbytes", [](const Index& index) { return unlocked<&Index::overhead_nbytes>(index); })
+      .def_property_readonly("next_id", [](const Index& index) { return unlocked<&Index::next_id>(index); })
+      .def("__len__", [](const Index& index) { return unlocked<&Index::size>(index); })
+      .def("ids", [](const Index& index) { return to_array(unlocked<&Index::ids>(index)); })
       .def(
           "add",
-          [](ExactIndex& index, const FloatMatrix& vectors, const std::optional<IdArray>& ids, std::size_t n_threads) {
+          [](Index& index, const FloatMatrix& vectors, const std::optional<IdArray>& ids, std::size_t n_threads) {
             const MatrixView rows = view(vectors, "vectors");
             const auto given = ids ? flat(*ids, "ids") : std::span<const std::int64_t>{};
             return to_array(without_gil([&](Cancel& cancel) { return index.add(rows, given, n_threads, cancel); }));
           },
           py::arg("vectors").noconvert(), py::arg("ids").noconvert(), py::arg("n_threads"))
       .def(
-          "remove",
-          [](ExactIndex& index, const IdArray& ids) {
-            const auto given = flat(ids, "ids");
-            const py::gil_scoped_release released;
-            index.remove(given);
-          },
-          py::arg("ids").noconvert())
-      .def(
           "get",
-          [](const ExactIndex& index, const IdArray& ids) {
+          [](const Index& index, const IdArray& ids) {
             const auto given = flat(ids, "ids");
             FloatMatrix vectors({static_cast<py::ssize_t>(given.size()), static_cast<py::ssize_t>(index.dim())});
             float* const data = vectors.mutable_data();
@@ -138,10 +139,41 @@ void bind_index(py::module_& module) {
           py::arg("ids").noconvert())
       .def(
           "rows_of",
-          [](const ExactIndex& index, const IdArray& ids) {
+          [](const Index& index, const IdArray& ids) {
             const auto given = flat(ids, "ids");
             const py::gil_scoped_release released;
             return index.rows_of(given);
+          },
+          py::arg("ids").noconvert())
+      .def(
+          "range_search",
+          [](const Index& index, const FloatMatrix& queries, double radius, const Filter& filter, std::size_t n_threads,
+             const std::string& strategy) {
+            const MatrixView rows = view(queries, "queries");
+            const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
+            RangeHits hits = without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
+            return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
+                                  to_array(std::move(hits.distances)), to_dict(hits.stats));
+          },
+          py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
+      .def("parts", &parts_of<Index>);
+}
+
+}  // namespace
+
+void bind_index(py::module_& module) {
+  py::class_<ExactIndex> exact(module, "ExactIndex");
+  exact
+      .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype) {
+             return ExactIndex(dim, metric_of(metric), dtype_of(dtype));
+           }),
+           py::arg("dim"), py::arg("metric"), py::arg("dtype"))
+      .def(
+          "remove",
+          [](ExactIndex& index, const IdArray& ids) {
+            const auto given = flat(ids, "ids");
+            const py::gil_scoped_release released;
+            index.remove(given);
           },
           py::arg("ids").noconvert())
       .def(
@@ -155,20 +187,76 @@ void bind_index(py::module_& module) {
             });
           },
           py::arg("queries").noconvert(), py::arg("k"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
+      .def_static(
+          "from_parts",
+          [](std::size_t dim, const std::string& metric, const std::string& dtype, std::int64_t next_id, const py::dict& parts) {
+            std::vector<std::string> names;
+            return ExactIndex::from_parts(dim, metric_of(metric), dtype_of(dtype), next_id, to_parts(parts, names));
+          },
+          py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("next_id"), py::arg("parts"));
+  bind_common(exact);
+
+  py::class_<GraphIndex> graph(module, "GraphIndex");
+  graph
+      .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
+                       std::size_t ef_construction, std::uint64_t seed) {
+             return GraphIndex(dim, metric_of(metric), dtype_of(dtype), {degree, ef_construction, seed});
+           }),
+           py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"))
+      .def_property_readonly("n_dead", [](const GraphIndex& index) { return unlocked<&GraphIndex::n_dead>(index); })
       .def(
-          "range_search",
-          [](const ExactIndex& index, const FloatMatrix& queries, double radius, const Filter& filter, std::size_t n_threads,
-             const std::string& strategy) {
+          "remove",
+          [](GraphIndex& index, const IdArray& ids, std::size_t n_threads) {
+            const auto given = flat(ids, "ids");
+            without_gil([&](Cancel& cancel) { index.remove(given, n_threads, cancel); });
+          },
+          py::arg("ids").noconvert(), py::arg("n_threads"))
+      .def(
+          "optimize",
+          [](GraphIndex& index, std::size_t n_threads) {
+            without_gil([&](Cancel& cancel) { index.optimize(n_threads, cancel); });
+          },
+          py::arg("n_threads"))
+      .def(
+          "search",
+          [](const GraphIndex& index, const FloatMatrix& queries, std::size_t k, std::size_t ef, const Filter& filter,
+             std::size_t n_threads, const std::string& strategy) {
             const MatrixView rows = view(queries, "queries");
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
-            RangeHits hits = without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
-            return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
-                                  to_array(std::move(hits.distances)), to_dict(hits.stats));
+            return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+              return index.search(rows, k, ef, options, cancel, ids, distances);
+            });
           },
-          py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
-      .def("parts", &parts_of)
-      .def_static("from_parts", &index_from_parts, py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("next_id"),
-                  py::arg("parts"));
+          py::arg("queries").noconvert(), py::arg("k"), py::arg("ef"), py::arg("filter"), py::arg("n_threads"),
+          py::arg("strategy"))
+      .def(
+          "ef_for",
+          [](const GraphIndex& index, std::size_t k, double recall) {
+            const py::gil_scoped_release released;
+            return index.ef_for(k, recall);
+          },
+          py::arg("k"), py::arg("recall"), "The smallest ef that reached `recall` when measured; 0 where none did.")
+      .def(
+          "calibration",
+          [](const GraphIndex& index) {
+            std::vector<std::tuple<std::uint32_t, std::uint32_t, float, float>> points;
+            for (const CalibrationPoint& p : unlocked<&GraphIndex::calibration>(index))
+              points.emplace_back(p.k, p.ef, p.recall, p.error);
+            return points;
+          },
+          "Measured (k, ef, recall, standard error).")
+      .def("inspect", [](const GraphIndex& index) { return to_dict(unlocked<&GraphIndex::inspect>(index)); })
+      .def_static(
+          "from_parts",
+          [](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
+             std::size_t ef_construction, std::uint64_t seed, std::int64_t next_id, const py::dict& parts) {
+            std::vector<std::string> names;
+            return GraphIndex::from_parts(dim, metric_of(metric), dtype_of(dtype), {degree, ef_construction, seed}, next_id,
+                                          to_parts(parts, names));
+          },
+          py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"),
+          py::arg("next_id"), py::arg("parts"));
+  bind_common(graph);
 
   module.def(
       "topk",

@@ -503,6 +503,8 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
   return stats;
 }
 
+}  // namespace
+
 void check(const Corpus& corpus, MatrixView queries) {
   if (queries.dim != corpus.rows.dim)
     invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
@@ -517,8 +519,6 @@ void check(const Corpus& corpus, MatrixView queries) {
     if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
   }
 }
-
-}  // namespace
 
 SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
                    std::int64_t* ids, float* distances) {

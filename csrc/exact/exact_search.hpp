@@ -19,6 +19,9 @@ struct Corpus {
   const std::int64_t* ids = nullptr;
 };
 
+/// Refuses queries that do not fit the corpus, are not finite, or zero under cosine; and an empty corpus.
+void check(const Corpus& corpus, MatrixView queries);
+
 /// The `k` nearest rows of each query, written to `ids` and `distances` (n_queries x k). Every strategy gives the same answer.
 SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
                    std::int64_t* ids, float* distances);

@@ -31,6 +31,13 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
   return result;
 }
 
+void Bitmap::resize(std::size_t size) {
+  words_.resize((size + 63) / 64);
+  size_ = size;
+  if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
+  recount();
+}
+
 void Bitmap::recount() noexcept {
   count_ = 0;
   for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));

@@ -5,12 +5,13 @@
 
 #include "exact/exact_search.hpp"
 #include "index/store.hpp"
+#include "util/fair_mutex.hpp"
 
 namespace engine {
 
 struct ExactIndex::State : Store {
   using Store::Store;
-  mutable std::shared_mutex mutex;
+  mutable FairMutex mutex;
 };
 
 ExactIndex::ExactIndex(std::size_t dim, Metric metric, Dtype dtype) : state_(std::make_unique<State>(dim, metric, dtype)) {}
@@ -52,7 +53,11 @@ void ExactIndex::remove(std::span<const std::int64_t> ids) {
   std::unique_lock lock(state_->mutex);
   state_->rows_of_all(ids);
   state_->make_writable();
-  for (const std::int64_t id : ids) state_->remove(state_->row_of(id));
+  for (const std::int64_t id : ids) {
+    const std::size_t row = state_->row_of(id);
+    state_->forget(row);
+    state_->drop(row);
+  }
 }
 
 void ExactIndex::get(std::span<const std::int64_t> ids, float* vectors) const {

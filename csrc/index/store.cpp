@@ -123,11 +123,10 @@ void Store::make_writable() {
   codes.make_writable();
 }
 
-void Store::remove(std::size_t row) noexcept {
+void Store::drop(std::size_t row) noexcept {
   std::byte* const bytes = vectors.writable();
   std::int64_t* const held = ids.writable();
   const std::size_t last = size() - 1;
-  rows.erase(held[row], ids.span());
   if (row != last) {
     rows.move(held[last], row, ids.span());
     held[row] = held[last];
@@ -136,6 +135,12 @@ void Store::remove(std::size_t row) noexcept {
   codes.remove(row);
   ids.truncate(last);
   vectors.truncate(last * row_bytes());
+}
+
+void Store::truncate(std::size_t n_rows) noexcept {
+  drop_ids(n_rows);
+  vectors.truncate(n_rows * row_bytes());
+  while (codes.size() > n_rows) codes.remove(codes.size() - 1);
 }
 
 std::vector<Part> Store::parts() const {
@@ -155,7 +160,7 @@ std::vector<Part> Store::parts() const {
   };
 }
 
-void Store::take_parts(std::int64_t next, const std::vector<Part>& parts) {
+void Store::take_parts(std::int64_t next, const std::vector<Part>& parts, const Bitmap* gone) {
   ids = borrow<std::int64_t>(parts, "ids");
   vectors = borrow<std::byte>(parts, "vectors");
   const std::size_t n = size();
@@ -165,6 +170,7 @@ void Store::take_parts(std::int64_t next, const std::vector<Part>& parts) {
             std::to_string(row_bytes()));
   rows.reserve(n, {});
   for (std::size_t row = 0; row < n; ++row) {
+    if (gone && gone->test(row)) continue;
     if (ids[row] < 0 || ids[row] > next - (next != INT64_MAX) || !rows.insert(row, ids.span()))
       corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(ids[row]) +
               ", which is negative, not below next_id or there twice");

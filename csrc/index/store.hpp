@@ -46,12 +46,17 @@ struct Store {
   std::vector<std::int64_t> append(MatrixView added, std::span<const std::int64_t> given, std::size_t n_threads, Cancel& cancel);
   /// What `remove` needs so that it cannot fail.
   void make_writable();
-  /// The last row takes the place of `row`, whose id is gone.
-  void remove(std::size_t row) noexcept;
+  /// Forgets the id of a row, which stays.
+  void forget(std::size_t row) noexcept { rows.erase(ids[row], ids.span()); }
+  /// The last row takes the place of `row`, whose id was forgotten.
+  void drop(std::size_t row) noexcept;
+  /// Takes back all rows from `n_rows` on.
+  void truncate(std::size_t n_rows) noexcept;
 
   std::vector<Part> parts() const;
   /// Takes stored parts, which are checked for their sizes and borrowed until the first change.
-  void take_parts(std::int64_t next, const std::vector<Part>& parts);
+  /// The ids of rows that are `gone` count for nothing.
+  void take_parts(std::int64_t next, const std::vector<Part>& parts, const Bitmap* gone = nullptr);
 
  private:
   void add_ids(std::span<const std::int64_t> added);

@@ -27,6 +27,12 @@ class Bitmap {
     count_ += !test(row);
     words_[row / 64] |= std::uint64_t{1} << (row % 64);
   }
+  void reset(std::size_t row) noexcept {
+    count_ -= test(row);
+    words_[row / 64] &= ~(std::uint64_t{1} << (row % 64));
+  }
+  /// New bits are 0; those beyond `size` are gone.
+  void resize(std::size_t size);
   bool operator==(const Bitmap&) const = default;
 
   /// Calls `visit(row)` for every member, ascending.

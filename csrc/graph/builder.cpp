@@ -1,0 +1,255 @@
+#include "graph/builder.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "exact/prepared_queries.hpp"
+#include "graph/pruner.hpp"
+#include "graph/scorer.hpp"
+#include "util/thread_pool.hpp"
+
+namespace engine::graph {
+namespace {
+
+using Edge = std::pair<std::uint32_t, std::uint32_t>;  // to, from
+
+/// Rows of a batch, cut in pieces for the threads.
+constexpr std::size_t kPiece = 32;
+
+class Builder {
+ public:
+  Builder(const Base& base, const BuildOptions& options, Links& links, Workspaces& workspaces, Cancel& cancel)
+      : base_(base), options_(options), links_(links), workspaces_(workspaces), cancel_(cancel) {}
+
+  /// Calls `visit(i, scorer)` for each of `rows`.
+  template <class Visit>
+  void for_each_scorer(std::span<const std::uint32_t> rows, Visit visit) {
+    const std::size_t dim = base_.rows.dim;
+    std::vector<float> vectors(rows.size() * dim);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      kernels_.load[static_cast<int>(base_.rows.dtype)](base_.rows.row(rows[i]), dim, vectors.data() + i * dim);
+    const exact::CodedQueries coded({vectors.data(), rows.size(), dim}, base_.codes, 127);
+    const float* const extra = base_.lift ? base_.lift : base_.codes.bias().empty() ? nullptr : base_.codes.bias().data();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto inverse = static_cast<float>(1 / coded[i].scale);
+      visit(i, NibbleScorer(base_.codes, coded.for_scan(i), coded[i].sum, extra,
+                            base_.lift ? -base_.lift[rows[i]] * inverse : inverse));
+    }
+  }
+
+  /// Links `batch` to rows that are linked already, and those back.
+  void insert(std::span<const std::uint32_t> batch, std::span<const std::uint32_t> entries, const Change& change) {
+    const std::size_t n_pieces = (batch.size() + kPiece - 1) / kPiece;
+    std::vector<std::vector<Edge>> found(n_pieces);
+    parallel_for(n_pieces, options_.n_threads, [&](std::size_t p) {
+      cancel_.check();
+      found[p] = link_piece(batch.subspan(p * kPiece, std::min(kPiece, batch.size() - p * kPiece)), entries);
+    });
+    std::vector<Edge> edges;
+    for (const std::vector<Edge>& some : found) edges.insert(edges.end(), some.begin(), some.end());
+    std::sort(edges.begin(), edges.end());
+    change([&] { link_back(edges); });
+  }
+
+ private:
+  /// Finds and writes the links of rows; returns their edges.
+  std::vector<Edge> link_piece(std::span<const std::uint32_t> rows, std::span<const std::uint32_t> entries) {
+    const Workspaces::Lease lease(workspaces_);
+    Workspace& work = *lease;
+    Pruner pruner(base_.codes, base_.lift);
+    std::vector<Edge> edges;
+    std::vector<std::uint32_t> candidates;
+    for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
+      walk(links_, entries, scorer, options_.ef, work);
+      candidates.clear();
+      for (std::size_t c = 0; c < std::min(work.pool.size(), Pruner::kMost); ++c) candidates.push_back(work.pool.row(c));
+      const auto chosen = pruner.choose(rows[i], candidates, links_.degree(), options_.alpha);
+      links_.set(rows[i], chosen);
+      for (const std::uint32_t to : chosen) edges.emplace_back(to, rows[i]);
+    });
+    return edges;
+  }
+
+  /// Adds the edges in the other direction; where there is no room left, a row chooses anew.
+  void link_back(const std::vector<Edge>& edges) {
+    std::vector<std::size_t> starts;  // of each target's run
+    for (std::size_t i = 0; i < edges.size(); ++i)
+      if (i == 0 || edges[i].first != edges[i - 1].first) starts.push_back(i);
+    starts.push_back(edges.size());
+    const std::size_t n_targets = starts.size() - 1, n_pieces = (n_targets + kPiece - 1) / kPiece;
+    parallel_for(n_pieces, options_.n_threads, [&](std::size_t p) {
+      cancel_.check();
+      Pruner pruner(base_.codes, base_.lift);
+      std::vector<std::uint32_t> candidates;
+      for (std::size_t t = p * kPiece; t < std::min(n_targets, (p + 1) * kPiece); ++t) {
+        const std::uint32_t row = edges[starts[t]].first;
+        const auto present = links_.of(row);
+        candidates.assign(present.begin(), present.end());
+        for (std::size_t e = starts[t]; e < starts[t + 1]; ++e) {
+          if (candidates.size() == Pruner::kMost) {
+            const auto chosen = pruner.choose(row, candidates, keep(), options_.alpha);
+            candidates.assign(chosen.begin(), chosen.end());
+          }
+          candidates.push_back(edges[e].second);
+        }
+        links_.set(row, candidates.size() <= links_.degree() ? std::span<const std::uint32_t>(candidates)
+                                                             : pruner.choose(row, candidates, keep(), options_.alpha));
+      }
+    });
+  }
+
+  /// A row that has to choose leaves some room, so that it need not do so for each new link.
+  std::size_t keep() const noexcept { return links_.degree() - links_.degree() / 8; }
+
+  const Base& base_;
+  const BuildOptions& options_;
+  Links& links_;
+  Workspaces& workspaces_;
+  Cancel& cancel_;
+  const kernels::Table& kernels_ = kernels::active();
+};
+
+/// Which rows a walk can get to.
+Bitmap reach(const Links& links, std::span<const std::uint32_t> entries) {
+  Bitmap reached(links.size());
+  std::vector<std::uint32_t> open;
+  const auto meet = [&](std::uint32_t row) {
+    if (reached.test(row)) return;
+    reached.set(row);
+    open.push_back(row);
+  };
+  for (const std::uint32_t row : entries) meet(row);
+  while (!open.empty()) {
+    const std::uint32_t row = open.back();
+    open.pop_back();
+    for (const std::uint32_t to : links.of(row)) meet(to);
+  }
+  return reached;
+}
+
+/// Links a reached row of `pool` to `row`, if need be in place of its furthest, which `row` links to instead.
+void adopt(std::uint32_t row, const Pool& pool, Links& links) {
+  std::vector<std::uint32_t> to;
+  const auto take = [&](std::uint32_t parent) {
+    const auto present = links.of(parent);
+    to.assign(present.begin(), present.end());
+  };
+  for (std::size_t i = 0; i < pool.size(); ++i) {
+    if (pool.row(i) == row) return;  // reached meanwhile
+    take(pool.row(i));
+    if (to.size() == links.degree()) continue;
+    to.push_back(row);
+    return links.set(pool.row(i), to);
+  }
+  take(pool.row(0));
+  const std::uint32_t freed = std::exchange(to.back(), row);
+  links.set(pool.row(0), to);
+  take(row);
+  if (std::find(to.begin(), to.end(), freed) != to.end()) return;
+  if (to.size() < links.degree())
+    to.push_back(freed);
+  else
+    to.back() = freed;
+  links.set(row, to);
+}
+
+constexpr std::size_t kEntries = 64;
+
+}  // namespace
+
+void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links,
+          std::vector<std::uint32_t>& entries, Workspaces& workspaces, Cancel& cancel, const Change& change) {
+  Builder builder(base, options, links, workspaces, cancel);
+  std::size_t done = 0;
+  std::size_t n_linked = links.size() - order.size();
+  if (entries.empty() && !order.empty()) {
+    change([&] { entries.assign(1, order[0]); });
+    done = 1;
+    n_linked = 1;
+  }
+  while (done < order.size()) {
+    // More rows at a time would miss too many of their own nearest.
+    const std::size_t most = std::clamp<std::size_t>(n_linked / 2, 1, std::max<std::size_t>(links.size() / 50, 1000));
+    const auto batch = order.subspan(done, std::min(most, order.size() - done));
+    builder.insert(batch, entries, change);
+    done += batch.size();
+    n_linked += batch.size();
+    if (entries.size() < kEntries)
+      change([&] {
+        entries.insert(entries.end(), batch.begin(), batch.begin() + std::min(batch.size(), kEntries - entries.size()));
+      });
+  }
+}
+
+void relink(const Base& base, const Bitmap& gone, const BuildOptions& options, Links& links, Cancel& cancel) {
+  const std::size_t n = links.size(), n_pieces = (n + kPiece - 1) / kPiece;
+  Links renewed(links.degree());
+  renewed.reserve(n);
+  renewed.grow(n);
+  parallel_for(n_pieces, options.n_threads, [&](std::size_t p) {
+    cancel.check();
+    Pruner pruner(base.codes, base.lift);
+    std::vector<std::uint32_t> candidates;
+    for (std::size_t row = p * kPiece; row < std::min(n, (p + 1) * kPiece); ++row) {
+      if (gone.test(row)) continue;
+      const auto present = links.of(row);
+      candidates.clear();
+      const auto offer = [&](std::uint32_t to) {
+        if (!gone.test(to) && to != row && candidates.size() < Pruner::kMost &&
+            std::find(candidates.begin(), candidates.end(), to) == candidates.end())
+          candidates.push_back(to);
+      };
+      std::for_each(present.begin(), present.end(), offer);
+      const bool whole = candidates.size() == present.size();
+      for (const std::uint32_t lost : present)
+        if (gone.test(lost)) std::ranges::for_each(links.of(lost), offer);
+      renewed.set(row,
+                  whole ? present : pruner.choose(static_cast<std::uint32_t>(row), candidates, links.degree(), options.alpha));
+    }
+  });
+  links = std::move(renewed);
+}
+
+void mend(const Base& base, const BuildOptions& options, Links& links, std::span<const std::uint32_t> entries,
+          Workspaces& workspaces, Cancel& cancel) {
+  Builder builder(base, options, links, workspaces, cancel);
+  const Workspaces::Lease lease(workspaces);
+  for (int round = 0; round < 3; ++round) {  // making room for one row may cut off another
+    const Bitmap reached = reach(links, entries);
+    if (reached.count() == links.size()) return;
+    std::vector<std::uint32_t> lost;
+    (~reached).for_each([&](std::size_t row) { lost.push_back(static_cast<std::uint32_t>(row)); });
+    for (std::size_t first = 0; first < lost.size(); first += kPiece) {
+      cancel.check();
+      const auto rows = std::span(lost).subspan(first, std::min(kPiece, lost.size() - first));
+      builder.for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
+        walk(links, entries, scorer, options.ef, *lease);
+        adopt(rows[i], (*lease).pool, links);
+      });
+    }
+  }
+}
+
+Report inspect(const Links& links, std::span<const std::uint32_t> entries) {
+  Report report;
+  report.n_rows = links.size();
+  for (std::size_t row = 0; row < links.size(); ++row) {
+    const auto to = links.of(row);
+    std::vector<std::uint32_t> sorted(to.begin(), to.end());
+    std::sort(sorted.begin(), sorted.end());
+    report.n_links += sorted.size();
+    report.n_out_of_range += static_cast<std::size_t>(
+        std::count_if(sorted.begin(), sorted.end(), [&](std::uint32_t other) { return other >= links.size(); }));
+    report.n_self_links += static_cast<std::size_t>(std::count(sorted.begin(), sorted.end(), row));
+    report.n_repeated += sorted.size() - static_cast<std::size_t>(std::unique(sorted.begin(), sorted.end()) - sorted.begin());
+    const std::uint32_t* const place = links.place(row);
+    report.n_after_end += static_cast<std::size_t>(
+        std::count_if(place + to.size(), place + links.degree(), [](std::uint32_t other) { return other != kNone; }));
+  }
+  if (report.n_out_of_range == 0) report.n_reached = reach(links, entries).count();
+  return report;
+}
+
+}  // namespace engine::graph

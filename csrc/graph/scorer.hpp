@@ -1,0 +1,46 @@
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "exact/prepared_queries.hpp"
+#include "kernels/table.hpp"
+#include "quant/nibble_codes.hpp"
+
+namespace engine::graph {
+
+/// Keys of rows for one coded query from the 4-bit codes: smaller is closer, comparable within one query only.
+/// key = extra * factor - <code, z> * scale; `extra` is |w|^2 / 2 under l2, or what makes inner products a distance in a build.
+class NibbleScorer {
+ public:
+  static constexpr std::size_t kMost = kernels::kTileRows;  // rows in one call
+
+  NibbleScorer(const quant::NibbleCodes& codes, const std::int8_t* query, std::int32_t sum, const float* extra, float factor)
+      : codes_(codes), query_(query), start_(-8 * sum), extra_(extra), factor_(factor) {}
+
+  void prefetch(std::uint32_t row) const noexcept {
+    const std::uint8_t* const code = codes_.high() + row * codes_.row_bytes();
+    for (std::size_t j = 0; j < codes_.row_bytes(); j += 64) __builtin_prefetch(code + j);
+    __builtin_prefetch(codes_.scale4().data() + row);
+  }
+
+  void operator()(const std::uint32_t* rows, std::size_t n, float* keys) const noexcept {
+    if (n == 0) return;
+    std::array<std::int32_t, kMost> dots;
+    kernels_.dot_nibbles(codes_.high(), codes_.row_bytes(), rows, n, 0, query_, dots.data());
+    const float* const scale = codes_.scale4().data();
+    for (std::size_t i = 0; i < n; ++i) keys[i] = -static_cast<float>(dots[i] + start_) * scale[rows[i]];
+    if (extra_)
+      for (std::size_t i = 0; i < n; ++i) keys[i] += extra_[rows[i]] * factor_;
+  }
+
+ private:
+  const quant::NibbleCodes& codes_;
+  const std::int8_t* query_;
+  std::int32_t start_;
+  const float* extra_;
+  float factor_;
+  const kernels::Table& kernels_ = kernels::active();
+};
+
+}  // namespace engine::graph

@@ -1,0 +1,46 @@
+#include "index/calibration.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace engine {
+namespace {
+
+/// For one measured k, between measured ef; 0 if unreachable.
+double ef_at(const std::vector<CalibrationPoint>& points, std::size_t k, double recall) {
+  double ef_before = 0, before = 0;
+  for (const CalibrationPoint& point : points) {
+    if (point.k != k) continue;
+    const double sure = double{point.recall} - point.error;
+    if (sure >= recall) {
+      if (ef_before == 0 || sure <= before) return point.ef;
+      return ef_before + (point.ef - ef_before) * (recall - before) / (sure - before);
+    }
+    ef_before = point.ef;
+    before = sure;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k, double recall) {
+  if (points.empty()) return 0;
+  std::vector<double> ks;
+  for (const CalibrationPoint& point : points)
+    if (ks.empty() || ks.back() != point.k) ks.push_back(point.k);
+  // The two measured k around the one asked for, or the last two.
+  std::size_t upper = 0;
+  while (upper + 1 < ks.size() && ks[upper] < static_cast<double>(k)) ++upper;
+  const double high = ef_at(points, static_cast<std::size_t>(ks[upper]), recall);
+  if (high == 0) return 0;
+  double ef = high;
+  if (ks[upper] != static_cast<double>(k)) {
+    const double low = upper ? ef_at(points, static_cast<std::size_t>(ks[upper - 1]), recall) : 0;
+    const double power = low > 0 ? std::log(high / low) / std::log(ks[upper] / ks[upper - 1]) : 1;
+    ef = high * std::pow(static_cast<double>(k) / ks[upper], std::max(power, 0.0));
+  }
+  return std::max(k, static_cast<std::size_t>(std::ceil(ef)));
+}
+
+}  // namespace engine

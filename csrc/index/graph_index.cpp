@@ -1,0 +1,513 @@
+#include "engine/graph_index.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <shared_mutex>
+#include <string>
+#include <unordered_set>
+
+#include "exact/exact_distance.hpp"
+#include "exact/exact_search.hpp"
+#include "graph/builder.hpp"
+#include "graph/pruner.hpp"
+#include "graph/scorer.hpp"
+#include "index/calibration.hpp"
+#include "index/store.hpp"
+#include "util/fair_mutex.hpp"
+#include "util/thread_pool.hpp"
+#include "util/topk.hpp"
+
+namespace engine {
+namespace {
+
+/// Up to here all rows are looked at: faster than a walk, and exact.
+constexpr std::size_t kSmall = 1000;
+/// Queries of a block, coded together.
+constexpr std::size_t kBlock = 16;
+/// Rows held out to calibrate.
+constexpr std::size_t kHeldOut = 400;
+
+constexpr std::size_t kMostRows = graph::Pool::kExpanded;
+
+}  // namespace
+
+struct GraphIndex::State : Store {
+  State(std::size_t dim, Metric metric, Dtype dtype, GraphParams params)
+      : Store(dim, metric, dtype), params(params), links(params.degree), dead(0) {}
+
+  const GraphParams params;
+  graph::Links links;
+  std::vector<std::uint32_t> entries;
+  Bitmap dead;                // of the visible rows
+  std::size_t n_visible = 0;  // an add under way has stored more
+  std::vector<CalibrationPoint> calibration;
+  std::size_t n_changed = 0;  // rows added and removed since it was measured
+  std::vector<float> lift;    // ip: see graph::Base; empty until rows are linked
+  double most_squared = 0;    // ip: the longest row when that began
+  mutable graph::Workspaces workspaces;
+  std::mutex writing;  // one change at a time; it takes `mutex` only where searches must not look
+  mutable FairMutex mutex;
+
+  std::size_t n_live() const noexcept { return n_visible - dead.count(); }
+  exact::Corpus visible() const noexcept { return {view(n_visible), metric, &codes, ids.data()}; }
+  graph::Base base() const noexcept { return {view(size()), codes, metric == Metric::ip ? lift.data() : nullptr}; }
+  graph::BuildOptions options(std::size_t n_threads) const noexcept {
+    return {.ef = params.ef_construction, .n_threads = n_threads};
+  }
+
+  std::size_t row_of_live(std::int64_t id) const {
+    const std::size_t row = row_of(id);
+    if (row >= n_visible) invalid("ids holds " + std::to_string(id) + ", which is not in the index");
+    return row;
+  }
+
+  /// A filter over live rows as one over all visible rows; null: all that live.
+  std::optional<Bitmap> allowed(const Bitmap* filter) const {
+    if (filter && filter->size() != n_live())
+      invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_live()));
+    if (dead.count() == 0) return filter ? std::optional(*filter) : std::nullopt;
+    Bitmap live = ~dead;
+    if (!filter) return live;
+    Bitmap rows(n_visible);
+    std::size_t place = 0;
+    live.for_each([&](std::size_t row) {
+      if (filter->test(place++)) rows.set(row);
+    });
+    return rows;
+  }
+
+  SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, Cancel& cancel, std::int64_t* found,
+                      float* distances) const {
+    const std::optional<Bitmap> rows = allowed(options.filter);
+    options.filter = rows ? &*rows : nullptr;
+    return exact::search(visible(), queries, k, options, cancel, found, distances);
+  }
+
+  /// Walks for a block of queries; each leaves its nearest rows in a workspace for `emit(q, pool)`.
+  template <class Emit>
+  std::size_t walk(MatrixView queries, std::size_t ef, Emit emit) const {
+    const exact::CodedQueries coded(queries, codes, 127);
+    const graph::Workspaces::Lease lease(workspaces);
+    const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
+    std::size_t n_scored = 0;
+    for (std::size_t q = 0; q < queries.n_rows; ++q) {
+      const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q].sum, bias, static_cast<float>(1 / coded[q].scale));
+      n_scored += graph::walk(links, entries, scorer, ef, *lease);
+      emit(q, (*lease).pool);
+    }
+    return n_scored;
+  }
+
+  /// The k nearest of a pool by their full vectors, of rows below `n_rows`; `n_rescored` counts them.
+  std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_rows,
+                           std::size_t& n_rescored) const {
+    const exact::ExactDistance exact(view(n_rows), metric, query);
+    std::vector<std::uint32_t> rows;
+    const std::size_t wanted = k + 15 + pool.capacity() / 16;  // the order by 4-bit codes is rough
+    for (std::size_t i = 0; i < pool.size() && rows.size() < wanted; ++i) {
+      const std::uint32_t row = pool.row(i);
+      if (row >= n_rows || (row < dead.size() && dead.test(row))) continue;
+      exact.prefetch(row);
+      rows.push_back(row);
+    }
+    n_rescored += rows.size();
+    TopK<Hit> hits(std::min(k, rows.size()));
+    for (const std::uint32_t row : rows) hits.push({exact::order_key(exact(row)), ids[row]});
+    return hits.take_sorted();
+  }
+
+  void lift_rows() {
+    if (metric != Metric::ip) return;
+    const std::vector<float> zero(dim);
+    const auto squared = [&](std::size_t row) {
+      double unused, norm;
+      kernels::active().dot_norm[static_cast<int>(dtype)](zero.data(), view(size()).row(row), dim, &unused, &norm);
+      return norm;
+    };
+    if (lift.empty())
+      for (std::size_t row = 0; row < size(); ++row) most_squared = std::max(most_squared, squared(row));
+    for (std::size_t row = lift.size(); row < size(); ++row)
+      lift.push_back(static_cast<float>(std::sqrt(std::max(0.0, most_squared - squared(row)))));
+  }
+
+  /// Measures what walks find of `queries`, rows that nothing links to yet.
+  std::vector<CalibrationPoint> measure(std::span<const std::uint32_t> queries, std::size_t n_threads, Cancel& cancel) const {
+    Bitmap hidden = dead;
+    hidden.resize(size());
+    for (const std::uint32_t row : queries) hidden.set(row);
+    const Bitmap others = ~hidden;
+    std::vector<float> vectors(queries.size() * dim);
+    for (std::size_t i = 0; i < queries.size(); ++i)
+      kernels::active().load[static_cast<int>(dtype)](view(size()).row(queries[i]), dim, vectors.data() + i * dim);
+    const MatrixView given{vectors.data(), queries.size(), dim};
+    const std::size_t most = std::min(kCalibratedK[2], others.count());
+    std::vector<std::int64_t> nearest(given.n_rows * most);
+    std::vector<float> unused(nearest.size());
+    exact::search(corpus(), given, most, {.filter = &others, .n_threads = n_threads}, cancel, nearest.data(), unused.data());
+
+    std::vector<CalibrationPoint> points;
+    for (const std::size_t k : kCalibratedK) {
+      if (k > most) break;
+      for (const double factor : {1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0}) {
+        const auto ef = static_cast<std::size_t>(factor * static_cast<double>(k == 1 ? 4 : k));
+        if (ef > 4000 || ef >= others.count()) break;
+        std::vector<double> recalls(given.n_rows);
+        parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
+          cancel.check();
+          const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
+          std::size_t n_rescored = 0;
+          walk(own, ef, [&](std::size_t q, const graph::Pool& pool) {
+            const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
+            const std::vector<Hit> hits = rescore(own.row(q), pool, k, size(), n_rescored);
+            const auto found = std::count_if(hits.begin(), hits.end(),
+                                             [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
+            recalls[b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
+          });
+        });
+        const auto n = static_cast<double>(recalls.size());
+        const double mean = std::accumulate(recalls.begin(), recalls.end(), 0.0) / n;
+        double spread = 0;
+        for (const double recall : recalls) spread += (recall - mean) * (recall - mean);
+        points.push_back({static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(ef), static_cast<float>(mean),
+                          static_cast<float>(std::sqrt(spread) / n)});
+        if (mean >= 0.9995) break;
+      }
+    }
+    return points;
+  }
+
+  /// Links the rows from `first` on, which are stored.
+  void link(std::size_t first, std::size_t n_threads, Cancel& cancel) {
+    const graph::Change change = [this](const std::function<void()>& apply) {
+      std::unique_lock lock(mutex);
+      apply();
+    };
+    std::vector<std::uint32_t> order(size() - first);
+    std::iota(order.begin(), order.end(), static_cast<std::uint32_t>(first));
+    std::shuffle(order.begin(), order.end(), std::mt19937_64(params.seed + first));
+
+    n_changed += order.size();
+    const bool measures = size() > 2 * kSmall && n_changed * 5 >= size() && order.size() >= 50;
+    const std::size_t n_held = measures ? std::min(kHeldOut, order.size() / 5) : 0;
+    const auto now = std::span(order).first(order.size() - n_held), later = std::span(order).last(n_held);
+    graph::link(base(), now, options(n_threads), links, entries, workspaces, cancel, change);
+    std::vector<CalibrationPoint> points;
+    if (measures) {
+      points = measure(later, n_threads, cancel);
+      graph::link(base(), later, options(n_threads), links, entries, workspaces, cancel, change);
+    }
+    if (order.size() * 10 >= size()) change([&] { graph::mend(base(), options(n_threads), links, entries, workspaces, cancel); });
+    if (!measures) return;
+    std::unique_lock lock(mutex);
+    calibration = std::move(points);
+    n_changed = 0;
+  }
+
+  /// Takes back an `add` that failed: rows from `n_rows` on, and all links to them.
+  void unlink(std::size_t n_rows, std::int64_t next) noexcept {
+    links.truncate(n_rows);
+    for (std::size_t row = 0; row < n_rows; ++row) links.drop_from(row, static_cast<std::uint32_t>(n_rows));
+    std::erase_if(entries, [n_rows](std::uint32_t row) { return row >= n_rows; });
+    lift.resize(std::min(lift.size(), n_rows));
+    Store::truncate(n_rows);
+    next_id = next;
+  }
+
+  /// Drops dead rows. What can fail comes first.
+  void compact(std::size_t n_threads, Cancel& cancel) {
+    const std::size_t n_old = n_visible, n_new = n_live();
+    graph::Links kept = links;
+    graph::relink(base(), dead, options(n_threads), kept, cancel);
+    std::vector<std::uint32_t> at(n_old), now(n_old, graph::kNone), gone;  // old row of a place, place of an old row
+    std::iota(at.begin(), at.end(), 0u);
+    dead.for_each([&](std::size_t row) { gone.push_back(static_cast<std::uint32_t>(row)); });
+    std::reverse(gone.begin(), gone.end());  // so that the last row is never a dead one
+    for (std::size_t i = 0; i < gone.size(); ++i) at[gone[i]] = at[n_old - 1 - i];
+    for (std::size_t place = 0; place < n_new; ++place) now[at[place]] = static_cast<std::uint32_t>(place);
+    graph::Links moved(links.degree());
+    moved.reserve(n_new);
+    moved.grow(n_new);
+    std::vector<std::uint32_t> to, starts;
+    for (std::size_t place = 0; place < n_new; ++place) {
+      const auto old = kept.of(at[place]);
+      to.resize(old.size());
+      std::transform(old.begin(), old.end(), to.begin(), [&](std::uint32_t row) { return now[row]; });
+      moved.set(place, to);
+    }
+    for (const std::uint32_t row : entries)
+      if (now[row] != graph::kNone) starts.push_back(now[row]);
+    if (starts.empty() && n_new) starts.push_back(0);
+    std::vector<float> lifted(lift.empty() ? 0 : n_new);
+    for (std::size_t place = 0; place < lifted.size(); ++place) lifted[place] = lift[at[place]];
+    make_writable();
+
+    for (const std::uint32_t row : gone) drop(row);
+    links = std::move(moved);
+    entries = std::move(starts);
+    lift = std::move(lifted);
+    dead = Bitmap(n_new);
+    n_visible = n_new;
+    if (n_new) graph::mend(base(), options(n_threads), links, entries, workspaces, cancel);
+  }
+};
+
+GraphIndex::GraphIndex(std::size_t dim, Metric metric, Dtype dtype, GraphParams params)
+    : state_(std::make_unique<State>(dim, metric, dtype, params)) {
+  if (params.degree < 4 || params.degree > graph::Pruner::kMost)
+    invalid("M is " + std::to_string(params.degree) + ", expected 4 to " + std::to_string(graph::Pruner::kMost));
+  if (params.ef_construction < 1 || params.ef_construction > 10'000)
+    invalid("ef_construction is " + std::to_string(params.ef_construction) + ", expected 1 to 10000");
+}
+GraphIndex::~GraphIndex() = default;
+GraphIndex::GraphIndex(GraphIndex&&) noexcept = default;
+
+std::size_t GraphIndex::dim() const noexcept { return state_->dim; }
+const GraphParams& GraphIndex::params() const noexcept { return state_->params; }
+
+std::size_t GraphIndex::size() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->n_live();
+}
+std::size_t GraphIndex::n_dead() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->dead.count();
+}
+std::size_t GraphIndex::overhead_nbytes() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->overhead_nbytes() + state_->links.array().nbytes() + state_->lift.size() * sizeof(float);
+}
+std::size_t GraphIndex::nbytes() const {
+  const std::size_t overhead = overhead_nbytes();
+  std::shared_lock lock(state_->mutex);
+  return overhead + state_->vectors.nbytes();
+}
+std::int64_t GraphIndex::next_id() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->next_id;
+}
+
+std::vector<std::int64_t> GraphIndex::ids() const {
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  std::vector<std::int64_t> live;
+  live.reserve(s.n_live());
+  for (std::size_t row = 0; row < s.n_visible; ++row)
+    if (!s.dead.test(row)) live.push_back(s.ids[row]);
+  return live;
+}
+
+std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const std::int64_t> ids, std::size_t n_threads,
+                                          Cancel& cancel) {
+  std::lock_guard writing(state_->writing);
+  State& s = *state_;
+  const std::size_t first = s.size();
+  const std::int64_t next = s.next_id;
+  if (first + vectors.n_rows > kMostRows)
+    throw Error(ErrorCode::unsupported, "a graph holds at most " + std::to_string(kMostRows) + " rows");
+  std::vector<std::int64_t> added;
+  try {
+    {
+      std::unique_lock lock(s.mutex);
+      s.links.reserve(first + vectors.n_rows);
+      s.links.make_writable();
+      Bitmap room = s.dead;
+      room.resize(first + vectors.n_rows);
+      added = s.append(vectors, ids, n_threads, cancel);
+      s.links.grow(s.size());
+      s.lift_rows();
+      room.resize(first);
+    }
+    s.link(first, n_threads, cancel);
+    std::unique_lock lock(s.mutex);
+    s.dead.resize(s.size());
+    s.n_visible = s.size();
+  } catch (...) {
+    std::unique_lock lock(s.mutex);
+    s.unlink(first, next);
+    throw;
+  }
+  return added;
+}
+
+void GraphIndex::remove(std::span<const std::int64_t> ids, std::size_t n_threads, Cancel& cancel) {
+  std::lock_guard writing(state_->writing);
+  State& s = *state_;
+  std::unique_lock lock(s.mutex);
+  s.rows_of_all(ids).for_each([&](std::size_t row) {
+    s.forget(row);
+    s.dead.set(row);
+  });
+  s.n_changed += ids.size();
+  if (s.dead.count() * 4 > s.n_visible) s.compact(n_threads, cancel);
+}
+
+void GraphIndex::optimize(std::size_t n_threads, Cancel& cancel) {
+  std::lock_guard writing(state_->writing);
+  std::unique_lock lock(state_->mutex);
+  if (state_->dead.count()) state_->compact(n_threads, cancel);
+}
+
+void GraphIndex::get(std::span<const std::int64_t> ids, float* vectors) const {
+  std::shared_lock lock(state_->mutex);
+  for (const std::int64_t id : ids) state_->row_of_live(id);
+  state_->get(ids, vectors);
+}
+
+Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  Bitmap rows(s.n_visible);
+  for (const std::int64_t id : ids) rows.set(s.row_of_live(id));
+  if (s.dead.count() == 0) return rows;
+  Bitmap live(s.n_live());
+  std::size_t place = 0;
+  (~s.dead).for_each([&](std::size_t row) {
+    if (rows.test(row)) live.set(place);
+    ++place;
+  });
+  return live;
+}
+
+SearchStats GraphIndex::search(MatrixView queries, std::size_t k, std::size_t ef, const SearchOptions& options, Cancel& cancel,
+                               std::int64_t* ids, float* distances) const {
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  const std::size_t n_live = s.n_live();
+  if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+  const std::size_t reachable = std::min(k, n_live);
+  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live)
+    return s.exactly(queries, k, options, cancel, ids, distances);
+  exact::check(s.visible(), queries);
+  const auto started = std::chrono::steady_clock::now();
+  const std::size_t wanted = std::max(ef, reachable);
+  const std::size_t capacity = std::min(s.n_visible, wanted * s.n_visible / n_live + (n_live < s.n_visible));
+
+  SearchStats stats;
+  stats.strategy = "graph";
+  std::mutex mutex;
+  parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
+    cancel.check();
+    const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
+    std::size_t n_rescored = 0;
+    const std::size_t n_scored = s.walk(own, capacity, [&](std::size_t q, const graph::Pool& pool) {
+      std::int64_t* const to = ids + (b * kBlock + q) * k;
+      float* const far = distances + (b * kBlock + q) * k;
+      const std::vector<Hit> hits = s.rescore(own.row(q), pool, reachable, s.n_visible, n_rescored);
+      if (hits.size() < reachable) {  // a walk that met too few rows
+        s.exactly({own.row(q), 1, own.dim}, k, {.n_threads = 1}, cancel, to, far);
+        return;
+      }
+      for (std::size_t i = 0; i < reachable; ++i) {
+        to[i] = hits[i].id;
+        far[i] = exact::returned_distance(hits[i].distance);
+      }
+      std::fill(to + reachable, to + k, std::int64_t{-1});
+      std::fill(far + reachable, far + k, std::numeric_limits<float>::infinity());
+    });
+    std::lock_guard guard(mutex);
+    stats.n_scored += n_scored;
+    stats.n_rescored += n_rescored;
+  });
+  stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return stats;
+}
+
+RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {
+  std::shared_lock lock(state_->mutex);
+  if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+  const std::optional<Bitmap> rows = state_->allowed(options.filter);
+  SearchOptions own = options;
+  own.filter = rows ? &*rows : nullptr;
+  return exact::search_range(state_->visible(), queries, radius, own, cancel);
+}
+
+std::size_t GraphIndex::ef_for(std::size_t k, double recall) const {
+  std::shared_lock lock(state_->mutex);
+  return choose_ef(state_->calibration, k, recall);
+}
+std::vector<CalibrationPoint> GraphIndex::calibration() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->calibration;
+}
+
+GraphReport GraphIndex::inspect() const {
+  std::shared_lock lock(state_->mutex);
+  const graph::Report r = graph::inspect(state_->links, state_->entries);
+  return {r.n_rows, r.n_links, r.n_out_of_range, r.n_self_links, r.n_repeated, r.n_after_end, r.n_reached};
+}
+
+namespace {
+
+template <class T>
+Part copied(const char* name, char kind, std::vector<T> values) {
+  const auto held = std::make_shared<std::vector<T>>(std::move(values));
+  return {name, kind, sizeof(T), held->data(), held->size(), held};
+}
+
+}  // namespace
+
+std::vector<Part> GraphIndex::parts() const {
+  std::lock_guard writing(state_->writing);  // not half of an add
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  std::vector<std::uint32_t> dead;
+  s.dead.for_each([&](std::size_t row) { dead.push_back(static_cast<std::uint32_t>(row)); });
+  std::vector<float> points;
+  for (const CalibrationPoint& point : s.calibration)
+    points.insert(points.end(), {static_cast<float>(point.k), static_cast<float>(point.ef), point.recall, point.error});
+  std::vector<Part> parts = s.Store::parts();
+  parts.push_back(part_of("links", 'u', s.links.array()));
+  parts.push_back(copied("entries", 'u', s.entries));
+  parts.push_back(copied("dead", 'u', std::move(dead)));
+  parts.push_back(copied("calibration", 'f', std::move(points)));
+  parts.push_back(copied("changed", 'u', std::vector<std::uint64_t>{s.n_changed}));
+  return parts;
+}
+
+GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, GraphParams params, std::int64_t next_id,
+                                  const std::vector<Part>& parts) {
+  GraphIndex index(dim, metric, dtype, params);
+  State& s = *index.state_;
+  const auto corrupt = [](const std::string& message) { throw Error(ErrorCode::corrupt, message); };
+  const Buffer<std::uint32_t> dead = borrow<std::uint32_t>(parts, "dead");
+  const std::size_t n = borrow<std::int64_t>(parts, "ids").size();
+  s.dead = Bitmap(n);
+  for (const std::uint32_t row : dead.span()) {
+    if (row >= n || s.dead.test(row)) corrupt("dead holds " + std::to_string(row) + ", which is no row or there twice");
+    s.dead.set(row);
+  }
+  s.take_parts(next_id, parts, &s.dead);
+  s.n_visible = n;
+  Buffer<std::uint32_t> links = borrow<std::uint32_t>(parts, "links");
+  if (n >= kMostRows || links.size() != n * params.degree)
+    corrupt("links has length " + std::to_string(links.size()) + ", expected " + std::to_string(n) + " rows of " +
+            std::to_string(params.degree));
+  for (const std::uint32_t row : links.span())
+    if (row >= n && row != graph::kNone) corrupt("links holds " + std::to_string(row) + ", expected a row");
+  s.links = graph::Links(params.degree, std::move(links));
+  const Buffer<std::uint32_t> entries = borrow<std::uint32_t>(parts, "entries");
+  if (n && entries.empty()) corrupt("entries is empty");
+  for (const std::uint32_t row : entries.span())
+    if (row >= n) corrupt("entries holds " + std::to_string(row) + ", expected a row");
+  s.entries.assign(entries.span().begin(), entries.span().end());
+  const Buffer<float> points = borrow<float>(parts, "calibration");
+  for (std::size_t i = 0; i + 4 <= points.size(); i += 4) {
+    const float* const p = points.data() + i;
+    if (!(p[0] >= 1 && p[0] <= 1e6f && p[1] >= 1 && p[1] <= 1e6f && p[2] >= 0 && p[2] <= 1 && p[3] >= 0 && p[3] <= 1))
+      corrupt("calibration holds a point that is none");
+    s.calibration.push_back({static_cast<std::uint32_t>(p[0]), static_cast<std::uint32_t>(p[1]), p[2], p[3]});
+  }
+  if (points.size() % 4) corrupt("calibration has length " + std::to_string(points.size()) + ", expected a multiple of 4");
+  const Buffer<std::uint64_t> changed = borrow<std::uint64_t>(parts, "changed");
+  if (changed.size() != 1) corrupt("changed has length " + std::to_string(changed.size()) + ", expected 1");
+  s.n_changed = std::min<std::uint64_t>(changed[0], kMostRows);
+  return index;
+}
+
+}  // namespace engine
