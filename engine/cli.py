@@ -6,9 +6,11 @@ object ``{"error": ...}`` on the standard output; exit code 2 means that the cal
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,12 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._validate import as_count
 from .classify import KNNClassifier
 from .collection import Collection
 from .evaluation import class_report, top_k_accuracy
-from .exceptions import EngineError, InvalidArgumentError, UnsupportedError
-from .images import Skipped, find_images, read_image
-from .texts import read_texts
+from .exceptions import EngineError, InvalidArgumentError, StorageError, UnsupportedError
+from .images import Skipped, find_images, read_image, read_images
+from .texts import as_texts, read_texts
 from .types import Metric, VectorDtype
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ else:
 __all__ = ["main"]
 
 MISSING = "the command line needs typer and rich: pip install 'nearfield[cli]'"
-BATCH = 64  # images encoded at once
 WORST = 10  # how many confusions a report names
 
 
@@ -86,15 +88,21 @@ def index(
     source: Annotated[Path, typer.Argument(help="Folder of images, or text file with one text a line.")],
     encoder: Annotated[str, typer.Option(help="Such as pixels, features:efficientnet-lite0, sbert:all-MiniLM-L6-v2.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    labels: Annotated[bool, typer.Option(help="Subfolders are classes.")] = True,
+    labels: Annotated[bool | None, typer.Option(help="Subfolders are classes; default: they are.")] = None,
     metric: Annotated[Metric, typer.Option(help="What near means.")] = "cosine",
     dtype: Annotated[VectorDtype, typer.Option(help="How vectors are kept.")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder that remembers vectors between runs.")] = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode images; default: 2.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Encode a folder of images, or the lines of a text file, into one searchable file."""
     began = perf_counter()
+    of_images: dict[str, Any] = {"labels": labels, "workers": workers}
+    given = {name: value for name, value in of_images.items() if value is not None}
+    if given and source.is_file():
+        name, value = next(iter(given.items()))
+        raise InvalidArgumentError(f"{name} is {value}, but {source} is a file of texts: it is for a folder of images")
+    check_writable(out)
     model = load_encoder(encoder, cache=cache)
     shared: dict[str, Any] = {"progress": not as_json, "metric": metric, "dtype": dtype}
     if source.is_file():
@@ -102,8 +110,8 @@ def index(
         collection = Collection.from_texts(texts, model, attributes={"path": names}, **shared)
         collection.skipped += unread
     else:
-        shared["labels"] = "folder" if labels else None
-        collection = Collection.from_images(source, model, workers=workers, **shared)
+        given["labels"] = None if labels is False else "folder"
+        collection = Collection.from_images(source, model, **given, **shared)
     collection.save(out)
     seconds = perf_counter() - began
     if as_json:
@@ -124,10 +132,14 @@ def search(
     """Find what is nearest to an image, to a text, or to a row, which is not among its own hits."""
     if sum(option is not None for option in (image, text, row)) != 1:
         raise InvalidArgumentError("expected one of --image, --text and --id")
+    as_count(k, "k")
     collection = Collection.open(file)
-    if row is None:
-        collection.encoder = own_encoder(collection)
-    query: Any = collection.get([row]) if row is not None else [image] if image is not None else [text]
+    if row is not None:
+        query = collection.get([row])
+    elif image is not None:
+        query = collection._encoded(own_encoder(collection).encode_images, [read_image(image)])
+    else:
+        query = collection._encoded(own_encoder(collection).encode_queries, as_texts(text, "text"))
     columns = list(collection.attributes)
     found = collection.search(query, k if row is None else k + 1, columns=columns)
     hits = [
@@ -206,41 +218,54 @@ def judge(knn: KNNClassifier, labels: NDArray[Any], as_json: bool) -> None:
 
 
 def label_images(collection: Collection, knn: KNNClassifier, images: Iterable[Path], as_json: bool) -> None:
-    """The label of each image, its share of the vote, and the nearest neighbour."""
+    """The label of each image, its share of the vote, and the nearest neighbour; exit code 1 if there is none."""
     encoder = own_encoder(collection)
     paths: list[str] = []
-    rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     for given in images:
         found, unread = find_images(given) if given.is_dir() else ([""], [])
         paths += [os.path.join(given, name) if name else str(given) for name in found]
         skipped += [(os.path.join(given, name), reason) for name, reason in unread]
-    for start in range(0, len(paths), BATCH):
-        read = {}
-        for path in paths[start : start + BATCH]:
-            try:
-                read[path] = read_image(path)
-            except InvalidArgumentError as error:
-                skipped.append((path, str(error)))
-        if read:
-            vectors = encoder.encode_images(list(read.values()))
-            predicted, neighbors = knn.predict(vectors, return_neighbors=True)
-            shares = knn.predict_proba(vectors).max(axis=1)
-            nearest = named(collection, neighbors.ids[:, 0])
-            columns = zip(read, predicted.tolist(), shares.tolist(), nearest, strict=True)
-            rows += [dict(zip(("path", "label", "share", "nearest"), values, strict=True)) for values in columns]
+    labelled: list[tuple[str, Any, float]] = []
+    nearest: list[int] = []
+    for batch in read_images(os.curdir, paths):
+        skipped += batch.skipped
+        if not batch.images:
+            continue
+        vectors = collection._encoded(encoder.encode_images, batch.images)
+        (voters,) = knn._search(vectors, knn.n_neighbors)  # one batch of ours is less than one of its own
+        shares = knn._vote(voters)
+        labels = knn.classes_[shares.argmax(axis=1)].tolist()
+        labelled += zip(batch.paths, labels, shares.max(axis=1).tolist(), strict=True)
+        nearest += voters.ids[:, 0].tolist()
+    head = ("path", "label", "share", "nearest")
+    rows = [(*first, name) for first, name in zip(labelled, named(collection, nearest), strict=True)]
     if as_json:
-        print(json.dumps({"images": rows, "skipped": as_objects(skipped)}))
-        return
-    tell(skipped)
-    print_table(["path", "label", "share", "nearest"], [row.values() for row in rows])
+        objects = [dict(zip(head, row, strict=True)) for row in rows]
+        print(json.dumps({"images": objects, "skipped": as_objects(skipped)}))
+    else:
+        tell(skipped)
+        if rows:
+            print_table(head, rows)
+    raise typer.Exit(0 if rows else 1)
 
 
-def named(collection: Collection, ids: NDArray[np.int64]) -> list[Any]:
+def named(collection: Collection, ids: Iterable[int]) -> list[Any]:
     """What rows are called: their path, or else their id."""
     names = collection.index.ids if collection.paths is None else collection.paths
     row_of = {key: row for row, key in enumerate(collection.index.ids.tolist())}
-    return [plain(names[row_of[key]]) for key in ids.tolist()]
+    return [plain(names[row_of[key]]) for key in ids]
+
+
+def check_writable(out: Path) -> None:
+    """Refuse a file that `Collection.save` could not write, before the work that it is to keep."""
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(out))):
+            pass
+    except OSError as error:
+        raise StorageError(error.errno, f"cannot write index: {error.strerror}", str(out)) from error
 
 
 def load_encoder(name: str, **options: Any) -> Encoder:

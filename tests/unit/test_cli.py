@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine import cli
+from engine import cli, images
 from engine.collection import Collection
+from engine.index import Index
 
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("typer")
@@ -23,10 +24,13 @@ encoders = pytest.importorskip("encoders")
 
 
 class Letters(encoders.BaseEncoder):  # type: ignore[misc, name-defined]
-    """Counts letters: a text encoder without a model."""
+    """Counts letters, and the brightness of images: an encoder without a model."""
 
     def __init__(self) -> None:
         super().__init__(encoders.EncoderSpec("letters", 26))
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.array([[image.mean() + 1] * 26 for image in images], np.float32)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.array([[text.count(chr(97 + i)) for i in range(26)] for text in texts], np.float32)
@@ -36,7 +40,7 @@ class Letters(encoders.BaseEncoder):  # type: ignore[misc, name-defined]
 
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of an encoder of texts."""
+    """The name of an encoder of texts and images."""
     monkeypatch.setattr(encoders.base, "FAMILIES", dict(encoders.base.FAMILIES))
     encoders.register("letters", {"": []})(lambda model: Letters())
     return "letters"
@@ -111,6 +115,27 @@ def test_index_uses_the_cache(folder: Path, tmp_path: Path, capsys: pytest.Captu
     np.testing.assert_array_equal(a.get(a.index.ids), b.get(b.index.ids))
 
 
+def test_index_notices_at_once_what_it_cannot_write(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "load_encoder", lambda *_, **__: pytest.fail("it went to work first"))
+    call = ("index", folder, "--encoder", "pixels", "--out")
+    failed(capsys, 1, "cannot write index: No such file or directory", *call, tmp_path / "no" / "such" / "x")
+    failed(capsys, 1, "cannot write index: Is a directory", *call, tmp_path)
+    failed(capsys, 1, "cannot write index: Not a directory", *call, folder / "left" / "torn.png" / "x")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("option", [("--labels",), ("--no-labels",), ("--workers", 2)])
+def test_options_of_images_are_refused_for_texts(
+    option: tuple[object, ...], letters: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "words.txt").write_text("a bee\n")
+    call = ("index", tmp_path / "words.txt", "--encoder", letters, "--out", tmp_path / "out.nrf", *option)
+    failed(capsys, 2, "is for a folder of images", *call)
+    assert not (tmp_path / "out.nrf").exists()
+
+
 def test_info(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = Ran(capsys, "info", file, "--json").json
     assert facts["labels"] == {"above": 3, "left": 3}
@@ -148,6 +173,19 @@ def test_texts_are_indexed_and_searched(letters: str, tmp_path: Path, capsys: py
     assert hits[0]["path"] == "words.txt:3"
 
 
+def test_a_text_is_a_text_whatever_it_looks_like(
+    letters: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "words.txt").write_text("tac gnp\nzzz\n")
+    for source, option in ((tmp_path / "words.txt", ()), (folder, ("--no-labels",))):
+        out = tmp_path / "out.nrf"
+        assert Ran(capsys, "index", source, "--encoder", letters, "--out", out, *option).code == 0
+        ran = Ran(capsys, "search", out, "--text", "cat.png", "-k", 1, "--json")
+        assert ran.code == 0
+        assert ran.json["hits"][0]["id"] == 0
+    assert Ran(capsys, "search", out, "--image", folder / "left" / "0 [x].png", "--json").code == 0
+
+
 def test_classify_leaves_one_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = Ran(capsys, "classify", file, "-k", 2, "--json").json
     assert report["accuracy"] == report["top_5"] == 1.0
@@ -177,6 +215,35 @@ def test_classify_new_images(file: Path, folder: Path, capsys: pytest.CaptureFix
     assert "left" in table.out
 
 
+def test_classify_gives_a_row_for_each_image_given(
+    file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In small batches, as those of large images are."""
+    monkeypatch.setattr(images, "BATCH_BYTES", 300)  # 8 x 8 x 3 = 192 bytes each
+    monkeypatch.chdir(folder)
+    seen: list[int] = []
+    encode = encoders.PixelEncoder.encode_images
+    monkeypatch.setattr(encoders.PixelEncoder, "encode_images", lambda self, x: seen.append(len(x)) or encode(self, x))
+    given = ["left/0 [x].png", "missing.png", folder / "left" / "0 [x].png", "left/0 [x].png", "above"]
+    ran = Ran(capsys, "classify", file, *given, "-k", 3, "--json").json
+    above = [f"above/{i} [x].png" for i in range(3)]
+    assert [image["path"] for image in ran["images"]] == [given[0], str(given[2]), given[3], *above]
+    assert [image["label"] for image in ran["images"]] == ["left"] * 3 + ["above"] * 3
+    assert [image["nearest"] for image in ran["images"]] == ["left/0 [x].png"] * 3 + above
+    assert ran["skipped"] == [{"path": "missing.png", "reason": "cannot be read: No such file or directory"}]
+    assert seen == [2, 2, 2]
+
+
+def test_classify_searches_once(
+    file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+    search = Index.search
+    monkeypatch.setattr(Index, "search", lambda *args, **kwargs: calls.append(1) or search(*args, **kwargs))
+    assert Ran(capsys, "classify", file, folder).code == 0
+    assert len(calls) == 1
+
+
 # Failing
 
 
@@ -192,6 +259,19 @@ def failed(capsys: pytest.CaptureFixture[str], code: int, message: str, *argv: o
     assert message in ran.json["error"]
 
 
+def test_classify_fails_if_nothing_was_labelled(file: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, "classify", file, "nope.png", folder / "left" / "torn.png")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error == (
+        "skipped nope.png: cannot be read: No such file or directory\n"
+        f"skipped {folder / 'left' / 'torn.png'}: is not an image of a known format\n"
+    )
+    ran = Ran(capsys, "classify", file, "nope.png", "--json")
+    assert ran.code == 1
+    assert ran.json["images"] == []
+    assert [entry["path"] for entry in ran.json["skipped"]] == ["nope.png"]
+
+
 def test_bad_calls(file: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, empty = tmp_path / "out.nrf", tmp_path / "empty"
     empty.mkdir()
@@ -205,6 +285,7 @@ def test_bad_calls(file: Path, folder: Path, tmp_path: Path, capsys: pytest.Capt
     failed(capsys, 2, "expected one of --image, --text and --id", "search", file, "--id", 1, "--text", "x")
     failed(capsys, 2, "99", "search", file, "--id", 99)
     failed(capsys, 2, "k is 0", "search", file, "--image", folder / "left" / "1 [x].png", "-k", 0)
+    failed(capsys, 2, "k is 0", "search", file, "--id", 0, "-k", 0)
     failed(capsys, 2, "is not an image", "search", file, "--image", folder / "left" / "torn.png")
     failed(capsys, 2, "temperature is 0.0", "classify", file, "--temperature", 0)
     failed(capsys, 2, "weights is 'gauss'", "classify", file, "--weights", "gauss")
@@ -212,7 +293,7 @@ def test_bad_calls(file: Path, folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert not out.exists()
 
 
-def test_bad_files(file: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text").write_text("not an index")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -220,7 +301,6 @@ def test_bad_files(file: Path, folder: Path, tmp_path: Path, capsys: pytest.Capt
     failed(capsys, 1, "No such file", "info", tmp_path / "missing")
     failed(capsys, 1, "is not a nearfield index", "info", tmp_path / "text")
     failed(capsys, 1, "is damaged", "classify", tmp_path / "damaged")
-    failed(capsys, 1, "cannot write", "index", folder, "--encoder", "pixels", "--out", tmp_path / "no" / "such" / "x")
 
 
 def test_files_without_labels_or_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
