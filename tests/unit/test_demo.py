@@ -71,6 +71,15 @@ def test_folders_hold_the_pictures_and_nothing_older(
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "b" / "00002.png")), pictures[2])
 
 
+def test_a_folder_of_somebody_else_stays(demo: ModuleType, tmp_path: Path) -> None:
+    kept = tmp_path / "digits" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("years of work")
+    with pytest.raises(SystemExit, match=r"digits.* is not of this demo.*--out"):
+        demo.image_folders(tmp_path, tmp_path / "missing", 20)
+    assert [path.name for path in kept.parent.iterdir()] == ["thesis.txt"]
+
+
 @pytest.mark.parametrize(("n_wrong", "expected"), [(0, 0), (1, 1), (3, 3), (30, 3), (38, 4), (40, 6)])
 def test_examples_show_right_and_wrong(demo: ModuleType, n_wrong: int, expected: int) -> None:
     right = np.arange(40) >= n_wrong
@@ -102,10 +111,23 @@ def test_images_are_judged_and_drawn(
     said = capsys.readouterr().out
     assert "digits: 200 images, each labelled by its 20 nearest among the other 199." in said
     assert "fashion: 40 images" in said
+    assert f"nearfield classify {tmp_path / 'out' / 'digits-pixels.nrf'}\n" in said
     picture = Image.open(tmp_path / "out" / "neighbours.png").convert("RGB")
     colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
     assert {(0x88, 0x88, 0x88), (0x1A, 0x98, 0x50), (0xD7, 0x30, 0x27)} <= colours
     assert len(engine.Collection.open(tmp_path / "out" / "digits-pixels.nrf")) == 200
+
+
+def test_the_mistakes_named_are_of_the_best(
+    demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first encoder sees one grey per image, the second all pixels."""
+    sizes = {"blurred": 1, "sharp": 8}
+    monkeypatch.setattr(demo.encoders, "get", lambda name, get=demo.encoders.get: get("pixels", size=sizes[name]))
+    demo.show_images(tmp_path, tmp_path / "missing", 100, list(sizes))
+    said = capsys.readouterr().out
+    assert "Best: sharp" in said
+    assert f"nearfield classify {tmp_path / 'digits-sharp.nrf'}\n" in said
 
 
 def test_without_fashion_mnist_it_says_so(demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
