@@ -1,16 +1,17 @@
-# Each target sets up all it needs in $(VENV). A fresh clone needs python3 >= 3.10, a C++20 compiler and make.
+# Each target sets up all it needs in $(VENV). A fresh clone needs python3 >= 3.10 with venv, pip and its headers,
+# a C++20 compiler and make.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := dev,encoders,images,cli,plot,sklearn
+EXTRAS := dev,encoders,images,cli,sklearn
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
 SOURCES := $(shell find csrc bindings -type f)
 
 CPP = find csrc bindings tests/cpp -name '*.[hc]pp' -o -name '*.inc'
 
-.PHONY: help demo test lint format stubs bench sanitize sanitize-address sanitize-thread package clean
+.PHONY: help demo test lint tidy format stubs bench sanitize sanitize-address sanitize-thread package clean
 help:
-	@echo "make demo | test | lint | format | stubs | bench | sanitize | package | clean"
+	@echo "make demo | test | lint | tidy | format | stubs | bench | sanitize | package | clean"
 
 # Installs once, and again when the core or what it needs has changed.
 $(VENV)/.installed: pyproject.toml setup.py requirements/constraints.txt $(SOURCES)
@@ -31,6 +32,13 @@ lint: $(VENV)/.installed
 	$(CPP) | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	$(MAKE) --no-print-directory STUBS=build/stubs stubs
 	diff engine/_core.pyi build/stubs/_core.pyi
+
+# Advice on the core, which decides nothing
+tidy: $(VENV)/.installed
+	$(PIP) clang-tidy==23.1.4
+	$(VENV)/bin/cmake -S bindings -B build/tidy -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(abspath $(PY)) \
+		-Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir)
+	find csrc -name '*.cpp' | xargs $(VENV)/bin/clang-tidy --quiet -p build/tidy
 
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix
