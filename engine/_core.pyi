@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 
-__all__: list[str] = ["Bitmap", "ExactIndex", "isa", "kernels", "supported_isas", "topk"]
+__all__: list[str] = ["Bitmap", "ExactIndex", "GraphIndex", "isa", "kernels", "supported_isas", "topk"]
 
 class Bitmap:
     """
@@ -99,6 +99,83 @@ class ExactIndex:
     ) -> tuple: ...
     @property
     def dim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def next_id(self) -> int: ...
+    @property
+    def overhead_nbytes(self) -> int: ...
+
+class GraphIndex:
+    @staticmethod
+    def from_parts(
+        dim: typing.SupportsInt | typing.SupportsIndex,
+        metric: str,
+        dtype: str,
+        degree: typing.SupportsInt | typing.SupportsIndex,
+        ef_construction: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        next_id: typing.SupportsInt | typing.SupportsIndex,
+        parts: dict,
+    ) -> GraphIndex: ...
+    def __init__(
+        self,
+        dim: typing.SupportsInt | typing.SupportsIndex,
+        metric: str,
+        dtype: str,
+        degree: typing.SupportsInt | typing.SupportsIndex,
+        ef_construction: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        vectors: numpy.typing.NDArray[numpy.float32],
+        ids: numpy.typing.NDArray[numpy.int64] | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.int64]: ...
+    def calibration(self) -> list[tuple[int, int, float, float]]:
+        """
+        Measured (k, ef, recall, standard error).
+        """
+    def ef_for(
+        self, k: typing.SupportsInt | typing.SupportsIndex, recall: typing.SupportsFloat | typing.SupportsIndex
+    ) -> int:
+        """
+        The smallest ef that reached `recall` when measured; 0 where none did.
+        """
+    def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
+    def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
+    def inspect(self) -> dict: ...
+    def optimize(self, n_threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def parts(self) -> dict: ...
+    def range_search(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        radius: typing.SupportsFloat | typing.SupportsIndex,
+        filter: Bitmap | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+        strategy: str,
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], dict
+    ]: ...
+    def remove(
+        self, ids: numpy.typing.NDArray[numpy.int64], n_threads: typing.SupportsInt | typing.SupportsIndex
+    ) -> None: ...
+    def rows_of(self, ids: numpy.typing.NDArray[numpy.int64]) -> Bitmap: ...
+    def search(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        k: typing.SupportsInt | typing.SupportsIndex,
+        ef: typing.SupportsInt | typing.SupportsIndex,
+        filter: Bitmap | None,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+        strategy: str,
+    ) -> tuple: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def n_dead(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
     @property
