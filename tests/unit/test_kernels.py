@@ -125,7 +125,8 @@ def test_float_sums_of_rows_are_within_their_bound(case: Case) -> None:
     given = np.stack([stored(row, case.dtype) for row in kept])
     rows = np.random.default_rng(case.seed).integers(len(kept), size=20).astype(np.uint32)
     with np.errstate(over="ignore", invalid="ignore"):
-        dots, norms = (np.asarray(part, np.float64) for part in kernels.dot_norm_rows(queries[0], given, case.dtype, rows))
+        both = kernels.dot_norm_rows(queries[0], given, case.dtype, rows)
+        dots, norms = (np.asarray(part, np.float64) for part in both)
         scores = np.asarray(kernels.squared_l2_rows(queries[0], given, case.dtype, rows), np.float64)
     x, y = queries[0].astype(np.float64), kept[rows].astype(np.float64)
     ulps, tiny = (case.dim / 16 + 8) * 2.0**-24, case.dim * 2.0**-126
