@@ -19,6 +19,9 @@ constexpr auto unlocked = [](const auto& index) {
   return (index.*kGetter)();
 };
 
+/// A graph may keep codes alone.
+Dtype graph_dtype_of(const std::string& name) { return name == "int8" ? Dtype::i8 : dtype_of(name); }
+
 Strategy strategy_of(const std::string& name) {
   if (name == "auto") return Strategy::automatic;
   if (name == "plain") return Strategy::plain;
@@ -200,7 +203,7 @@ void bind_index(py::module_& module) {
   graph
       .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
                        std::size_t ef_construction, std::uint64_t seed) {
-             return GraphIndex(dim, metric_of(metric), dtype_of(dtype), {degree, ef_construction, seed});
+             return GraphIndex(dim, metric_of(metric), graph_dtype_of(dtype), {degree, ef_construction, seed});
            }),
            py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"))
       .def_property_readonly("n_dead", [](const GraphIndex& index) { return unlocked<&GraphIndex::n_dead>(index); })
@@ -251,7 +254,7 @@ void bind_index(py::module_& module) {
           [](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
              std::size_t ef_construction, std::uint64_t seed, std::int64_t next_id, const py::dict& parts) {
             std::vector<std::string> names;
-            return GraphIndex::from_parts(dim, metric_of(metric), dtype_of(dtype), {degree, ef_construction, seed}, next_id,
+            return GraphIndex::from_parts(dim, metric_of(metric), graph_dtype_of(dtype), {degree, ef_construction, seed}, next_id,
                                           to_parts(parts, names));
           },
           py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"),

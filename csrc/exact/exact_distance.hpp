@@ -6,6 +6,7 @@
 
 #include "engine/matrix_view.hpp"
 #include "kernels/table.hpp"
+#include "quant/nibble_codes.hpp"
 
 namespace engine::exact {
 
@@ -31,8 +32,14 @@ class ExactDistance {
 
   /// NaN or Inf where the row holds NaN or Inf, or is zero under cosine; never for other rows.
   double operator()(std::size_t row) const {
-    const std::byte* const x = rows_.row(row);
-    const int dtype = static_cast<int>(rows_.dtype);
+    const void* x = rows_.row(row);
+    auto dtype = static_cast<std::size_t>(rows_.dtype);
+    if (rows_.dtype == Dtype::i8) {
+      decoded_.resize(rows_.dim);
+      rows_.codes->decode(row, decoded_.data());
+      x = decoded_.data();
+      dtype = 0;
+    }
     if (metric_ == Metric::l2) return kernels_.squared_l2[dtype](query_, x, rows_.dim);
     double dot, norm;
     kernels_.dot_norm[dtype](query_, x, rows_.dim, &dot, &norm);
@@ -40,20 +47,21 @@ class ExactDistance {
     // sqrt(a * a) is a: a row equal to the query is at distance 0, not at one rounding of it.
     const double distance = 1 - dot / std::sqrt(norm * query_norm_);
     if (distance >= 1e-6) return distance < 2 ? distance : 2;
-    return std::isfinite(distance) ? close_cosine(x, norm) : distance;
+    return std::isfinite(distance) ? close_cosine(row, norm) : distance;
   }
 
   /// Asks the memory for a row that will be needed soon.
   void prefetch(std::size_t row) const {
+    if (rows_.dtype == Dtype::i8) return rows_.codes->prefetch(row);
     const std::byte* const x = rows_.row(row);
     for (std::size_t i = 0; i < rows_.row_bytes(); i += 64) __builtin_prefetch(x + i);
   }
 
  private:
   /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.
-  double close_cosine(const std::byte* row, double norm) const {
+  double close_cosine(std::size_t row, double norm) const {
     std::vector<float> x(rows_.dim);
-    kernels_.load[static_cast<int>(rows_.dtype)](row, rows_.dim, x.data());
+    quant::read_row(rows_, row, x.data());
     const double row_length = std::sqrt(norm), query_length = std::sqrt(query_norm_);
     double total = 0;
     for (std::size_t j = 0; j < rows_.dim; ++j) {
@@ -67,6 +75,7 @@ class ExactDistance {
   Metric metric_;
   const float* query_;
   double query_norm_ = 0;
+  mutable std::vector<float> decoded_;  // of an i8 row
   const kernels::Table& kernels_ = kernels::active();
 };
 

@@ -59,6 +59,12 @@ class RowSet {
   std::optional<std::vector<std::uint32_t>> gathered_;
 };
 
+constexpr std::array<std::uint32_t, kTileRows> kFirstRows = [] {
+  std::array<std::uint32_t, kTileRows> rows{};
+  std::iota(rows.begin(), rows.end(), 0u);
+  return rows;
+}();
+
 /// Up to 64 rows and what the bounds need of them.
 struct Tile {
   std::size_t n = 0;
@@ -159,7 +165,7 @@ class Screen {
       packed_.resize(strategy == Strategy::tiles ? 2 * corpus_.codes->row_bytes() * kTileRows / sizeof(float) : 0);
     } else if (strategy == Strategy::floats) {
       floats_.emplace(queries_, corpus_.metric);
-      packed_.resize(corpus_.rows.dim * kTileRows);
+      packed_.resize(n > kFewQueries ? corpus_.rows.dim * kTileRows : 0);
     }
     waiting_.resize(strategy == Strategy::scan ? n : 0);
     bounds_.resize(n);
@@ -272,16 +278,26 @@ class Screen {
     }
   }
 
+  /// Where the rows of the tile are, and which: those kept as codes alone are decoded first.
+  std::pair<RowsView, const std::uint32_t*> in_memory() {
+    const RowsView& kept = corpus_.rows;
+    if (kept.dtype != Dtype::i8) return {kept, tile_.rows};
+    decoded_.resize(kTileRows * kept.dim);
+    for (std::size_t i = 0; i < tile_.n; ++i) kept.codes->decode(tile_.rows[i], decoded_.data() + i * kept.dim);
+    return {{reinterpret_cast<const std::byte*>(decoded_.data()), tile_.n, kept.dim}, kFirstRows.data()};
+  }
+
   void look_floats() {
-    if (queries_.n_rows <= kFewQueries) return look_rows();
-    const std::size_t dim = corpus_.rows.dim;
-    const int dtype = static_cast<int>(corpus_.rows.dtype);
-    kernels_.pack_rows[dtype](corpus_.rows.data, dim, tile_.rows, tile_.n, packed_.data());
+    const auto [base, listed] = in_memory();
+    if (queries_.n_rows <= kFewQueries) return look_rows(base, listed);
+    const std::size_t dim = base.dim;
+    const int dtype = static_cast<int>(base.dtype);
+    kernels_.pack_rows[dtype](base.data, dim, listed, tile_.n, packed_.data());
     const double rounding = static_cast<double>(dim + 16) * 0x1.02p-24 + inflated(floats_->rest());
     const std::vector<float> zero(dim);
     for (std::size_t i = 0; i < tile_.n; ++i) {
       double unused, squared;
-      kernels_.dot_norm[dtype](zero.data(), corpus_.rows.row(tile_.rows[i]), dim, &unused, &squared);
+      kernels_.dot_norm[dtype](zero.data(), base.row(listed[i]), dim, &unused, &squared);
       if (!std::isfinite(squared) || (squared == 0 && corpus_.metric == Metric::cosine)) refuse(tile_.rows[i]);
       const double norm = std::sqrt(squared), inverse = 1 / norm;
       const bool cosine = corpus_.metric == Metric::cosine;
@@ -297,19 +313,18 @@ class Screen {
   }
 
   /// One query after the other, rows as they lie in memory: for so few, packing a tile costs more than it saves.
-  void look_rows() {
-    const RowsView& base = corpus_.rows;
+  void look_rows(const RowsView& base, const std::uint32_t* listed) {
     const int dtype = static_cast<int>(base.dtype);
     const double rounding = static_cast<double>(base.dim + 16) * 0x1.02p-23;
     std::array<float, kTileRows> scores, norms;
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       std::uint64_t mask;
       if (corpus_.metric == Metric::l2) {
-        kernels_.squared_l2_rows[dtype](queries_.row(q), base.data, base.dim, tile_.rows, tile_.n, scores.data());
+        kernels_.squared_l2_rows[dtype](queries_.row(q), base.data, base.dim, listed, tile_.n, scores.data());
         const double most = (PreparedQuery::beyond(candidates_[q].limit()) + 1e-30) / (1 - rounding);
         mask = kernels_.screen_rows(scores.data(), nullptr, tile_.n, 0, round_down(-most));
       } else {
-        kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, tile_.rows, tile_.n, scores.data(), norms.data());
+        kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, listed, tile_.n, scores.data(), norms.data());
         const double error = rounding + inflated(floats_->rest()), threshold = bounds_[q].threshold;
         mask = corpus_.metric == Metric::cosine
                    ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
@@ -385,7 +400,7 @@ class Screen {
   [[noreturn]] void refuse(std::uint32_t row) const {
     const std::string name = "vectors[" + std::to_string(row) + "]";
     std::vector<float> x(corpus_.rows.dim);
-    kernels_.load[static_cast<int>(corpus_.rows.dtype)](corpus_.rows.row(row), x.size(), x.data());
+    quant::read_row(corpus_.rows, row, x.data());
     if (std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); }))
       invalid(name + " is a zero vector, which has no cosine");
     invalid(name + " holds NaN or Inf, expected finite numbers");
@@ -405,7 +420,7 @@ class Screen {
   std::vector<kernels::QueryBounds> bounds_;
   std::vector<std::uint64_t> masks_;
   std::vector<std::int32_t> sums_;
-  std::vector<float> packed_;
+  std::vector<float> packed_, decoded_;
   Tile tile_;
   std::uint64_t n_scored_ = 0, n_rescored_ = 0, n_survived_ = 0, n_seen_ = 0;
 };
@@ -426,7 +441,8 @@ const char* name_of(Strategy strategy) {
 /// The cheapest way for `n_queries` over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   if (n_rows <= 2 * kTileRows || k * 8 >= n_rows) return Strategy::plain;
-  if (!corpus.codes) return Strategy::floats;
+  // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
+  if (!corpus.codes || corpus.rows.dtype == Dtype::i8) return Strategy::floats;
   return n_queries < 8 ? Strategy::scan : Strategy::tiles;
 }
 

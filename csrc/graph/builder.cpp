@@ -28,8 +28,7 @@ class Builder {
   void for_each_scorer(std::span<const std::uint32_t> rows, Visit visit) {
     const std::size_t dim = base_.rows.dim;
     std::vector<float> vectors(rows.size() * dim);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      kernels_.load[static_cast<int>(base_.rows.dtype)](base_.rows.row(rows[i]), dim, vectors.data() + i * dim);
+    for (std::size_t i = 0; i < rows.size(); ++i) quant::read_row(base_.rows, rows[i], vectors.data() + i * dim);
     const exact::CodedQueries coded({vectors.data(), rows.size(), dim}, base_.codes, 127);
     const float* const extra = base_.lift ? base_.lift : base_.codes.bias().empty() ? nullptr : base_.codes.bias().data();
     for (std::size_t i = 0; i < rows.size(); ++i) {

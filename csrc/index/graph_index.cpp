@@ -125,9 +125,11 @@ struct GraphIndex::State : Store {
   void lift_rows() {
     if (metric != Metric::ip) return;
     const std::vector<float> zero(dim);
+    std::vector<float> vector(dim);
     const auto squared = [&](std::size_t row) {
       double unused, norm;
-      kernels::active().dot_norm[static_cast<int>(dtype)](zero.data(), view(size()).row(row), dim, &unused, &norm);
+      quant::read_row(view(size()), row, vector.data());
+      kernels::active().dot_norm[0](zero.data(), vector.data(), dim, &unused, &norm);
       return norm;
     };
     if (lift.empty())
@@ -143,8 +145,7 @@ struct GraphIndex::State : Store {
     for (const std::uint32_t row : queries) hidden.set(row);
     const Bitmap others = ~hidden;
     std::vector<float> vectors(queries.size() * dim);
-    for (std::size_t i = 0; i < queries.size(); ++i)
-      kernels::active().load[static_cast<int>(dtype)](view(size()).row(queries[i]), dim, vectors.data() + i * dim);
+    for (std::size_t i = 0; i < queries.size(); ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
     const MatrixView given{vectors.data(), queries.size(), dim};
     const std::size_t most = std::min(kCalibratedK[2], others.count());
     std::vector<std::int64_t> nearest(given.n_rows * most);

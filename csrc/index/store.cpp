@@ -31,8 +31,7 @@ Bitmap Store::rows_of_all(std::span<const std::int64_t> given) const {
 }
 
 void Store::get(std::span<const std::int64_t> given, float* to) const {
-  for (std::size_t i = 0; i < given.size(); ++i)
-    kernels::active().load[static_cast<int>(dtype)](view(size()).row(row_of(given[i])), dim, to + i * dim);
+  for (std::size_t i = 0; i < given.size(); ++i) quant::read_row(view(size()), row_of(given[i]), to + i * dim);
 }
 
 /// Appends `added` within what was reserved; takes all of them back where one is wrong.
@@ -58,14 +57,16 @@ void Store::keep(MatrixView given, std::size_t n_old, std::size_t n_threads, Can
   vectors.reserve((n_old + given.n_rows) * row_bytes());
   std::byte* const end = vectors.writable() + n_old * row_bytes();
   const kernels::Table& kernels = kernels::active();
-  const int type = static_cast<int>(dtype);
+  const bool coded_alone = dtype == Dtype::i8;  // nothing is kept here
+  const int type = coded_alone ? 0 : static_cast<int>(dtype);
   constexpr std::size_t kChunk = 1024;
   parallel_for((given.n_rows + kChunk - 1) / kChunk, n_threads, [&](std::size_t chunk) {
     cancel.check();
     const std::vector<float> zero(dim);
     for (std::size_t r = chunk * kChunk; r < std::min((chunk + 1) * kChunk, given.n_rows); ++r) {
-      std::byte* const kept = end + r * row_bytes();
-      kernels.store[type](given.row(r), dim, kept);
+      std::byte* const to = end + r * row_bytes();
+      if (!coded_alone) kernels.store[type](given.row(r), dim, to);
+      const void* const kept = coded_alone ? static_cast<const void*>(given.row(r)) : to;
       double unused, squared, before;
       kernels.dot_norm[type](zero.data(), kept, dim, &unused, &squared);
       if (std::isfinite(squared) && (squared > 0 || metric != Metric::cosine)) continue;
@@ -102,11 +103,15 @@ std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::i
   try {
     keep(added, n_old, n_threads, cancel);
     // The center follows the data while the index doubles, so that codes stay tight at a constant cost a row.
-    if (n_new >= 2 * n_centered) {
-      codes = quant::NibbleCodes::of(view(n_new), metric, n_threads, cancel, "vectors");
+    // Codes without vectors cannot follow.
+    const bool coded_alone = dtype == Dtype::i8;
+    const RowsView given_rows{reinterpret_cast<const std::byte*>(added.data), added.n_rows, dim};
+    if (n_old == 0 || (n_new >= 2 * n_centered && !coded_alone)) {
+      codes = quant::NibbleCodes::of(coded_alone ? given_rows : view(n_new), metric, n_threads, cancel, "vectors");
       n_centered = n_new;
     } else {
-      codes.extend(view(n_new), n_threads, cancel, "vectors");
+      codes.extend(coded_alone ? given_rows : RowsView{view(n_old).row(n_old), added.n_rows, dim, dtype}, n_threads, cancel,
+                   "vectors");
     }
   } catch (...) {
     drop_ids(n_old);

@@ -32,7 +32,7 @@ struct Store {
 
   std::size_t size() const noexcept { return ids.size(); }
   std::size_t row_bytes() const noexcept { return dim * size_of(dtype); }
-  RowsView view(std::size_t n_rows) const noexcept { return {vectors.data(), n_rows, dim, dtype}; }
+  RowsView view(std::size_t n_rows) const noexcept { return {vectors.data(), n_rows, dim, dtype, &codes}; }
   exact::Corpus corpus() const noexcept { return {view(size()), metric, &codes, ids.data()}; }
   std::size_t overhead_nbytes() const noexcept { return codes.nbytes() + ids.nbytes() + rows.nbytes(); }
 

@@ -21,8 +21,7 @@ class RowReader {
       : rows_(rows), metric_(metric), what_(what), values_(rows.dim), kernels_(kernels::active()) {}
 
   const float* read(std::size_t row) {
-    const int dtype = static_cast<int>(rows_.dtype);
-    kernels_.load[dtype](rows_.row(row), rows_.dim, values_.data());
+    read_row(rows_, row, values_.data());
     double unused, squared;
     kernels_.dot_norm[0](values_.data(), values_.data(), rows_.dim, &unused, &squared);
     if (!std::isfinite(squared)) invalid(name(row) + " holds NaN or Inf, expected finite numbers");
@@ -107,7 +106,7 @@ void NibbleCodes::reserve(std::size_t n_rows) {
 }
 
 void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what) {
-  const std::size_t first = n_rows_, n = rows.n_rows;
+  const std::size_t first = n_rows_, n = first + rows.n_rows;
   if (n == first) return;
   reserve(n);
   std::uint8_t* const high = high_.writable();
@@ -126,7 +125,7 @@ void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, c
     std::vector<double> work(2 * dim_);
     const std::size_t begin = first + chunk * kChunk;
     for (std::size_t r = begin; r < std::min(begin + kChunk, n); ++r) {
-      const float* const x = reader.read(r);
+      const float* const x = reader.read(r - first);
       kernels::EncodedRow row;
       kernels.encode(x, reader.factor(), center_.data(), dim_, row_bytes_, high + r * row_bytes_, low + r * row_bytes_,
                      work.data(), &row);
@@ -156,6 +155,17 @@ void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, c
   for (Buffer<std::uint32_t>* values : {&bound4_, &bound8_}) values->grow_within(n);
   if (bias) bias_.grow_within(n);
   n_rows_ = n;
+}
+
+void NibbleCodes::decode(std::size_t row, float* to) const noexcept {
+  const std::uint8_t* const high = high_.data() + row * row_bytes_;
+  const std::uint8_t* const low = low_.data() + row * row_bytes_;
+  const float scale = scale8_[row];
+  const std::size_t half = std::min(row_bytes_, dim_);
+  for (std::size_t j = 0; j < half; ++j)
+    to[j] = center_[j] + scale * static_cast<float>(((high[j] & 15) << 4 | (low[j] & 15)) - 136);
+  for (std::size_t j = half; j < dim_; ++j)
+    to[j] = center_[j] + scale * static_cast<float>(((high[j - half] & 0xf0) | low[j - half] >> 4) - 136);
 }
 
 void NibbleCodes::make_writable() {

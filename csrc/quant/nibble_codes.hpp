@@ -23,8 +23,7 @@ class NibbleCodes {
   /// invalid_argument that names `what` and the first bad row.
   static NibbleCodes of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what);
 
-  /// Codes the rows from `size()` on around the present center; memory comes first, so an exception leaves the codes as they
-  /// were.
+  /// Codes more rows around the present center; memory comes first, so an exception leaves the codes as they were.
   void extend(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what);
   void reserve(std::size_t n_rows);
   /// What `remove` needs so that it cannot fail.
@@ -41,6 +40,14 @@ class NibbleCodes {
   const std::uint8_t* high() const noexcept { return high_.data(); }
   const std::uint8_t* low() const noexcept { return low_.data(); }
   std::size_t nbytes() const noexcept;
+  /// What the 8-bit code says of a row, as floats; under cosine its length is near 1.
+  void decode(std::size_t row, float* to) const noexcept;
+  void prefetch(std::size_t row) const noexcept {
+    for (std::size_t i = row * row_bytes_; i < (row + 1) * row_bytes_; i += 64) {
+      __builtin_prefetch(high_.data() + i);
+      __builtin_prefetch(low_.data() + i);
+    }
+  }
 
   /// Scale and packed (error, norm) of the 4-bit and of the 8-bit code.
   const Buffer<float>& scale4() const noexcept { return scale4_; }
@@ -73,5 +80,13 @@ class NibbleCodes {
   Buffer<float> scale4_, scale8_, bias_;
   Buffer<std::uint32_t> bound4_, bound8_;
 };
+
+/// A row as floats, whatever it is kept as.
+inline void read_row(const RowsView& rows, std::size_t row, float* to) {
+  if (rows.dtype == Dtype::i8)
+    rows.codes->decode(row, to);
+  else
+    kernels::active().load[static_cast<int>(rows.dtype)](rows.row(row), rows.dim, to);
+}
 
 }  // namespace engine::quant

@@ -15,12 +15,17 @@ struct MatrixView {
   const float* row(std::size_t i) const noexcept { return data + i * dim; }
 };
 
-/// Borrowed vectors as they are kept: rows of one dtype.
+namespace quant {
+class NibbleCodes;
+}
+
+/// Borrowed vectors as they are kept: rows of one dtype, or codes alone (see quant::read_row).
 struct RowsView {
   const std::byte* data = nullptr;
   std::size_t n_rows = 0;
   std::size_t dim = 0;
   Dtype dtype = Dtype::f32;
+  const quant::NibbleCodes* codes = nullptr;  // where dtype is i8
 
   std::size_t row_bytes() const noexcept { return dim * size_of(dtype); }
   const std::byte* row(std::size_t i) const noexcept { return data + i * row_bytes(); }
