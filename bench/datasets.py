@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Dataset", "data_folder", "load"]
+from engine.types import Metric
+
+__all__ = ["NAMED", "Dataset", "data_folder", "load", "named"]
 
 ROWS, QUERIES, DIM = 116_659, 1_000, 384
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Unit rows to search, and queries that are not among them.
+    """Rows to search, and queries that are not among them; unit rows under cosine.
 
     Attributes
     ----------
@@ -24,11 +28,13 @@ class Dataset:
         Says where the vectors come from.
     vectors : ndarray, shape (n, dim), float32
     queries : ndarray, shape (n_queries, dim), float32
+    metric : {"cosine", "l2"}
     """
 
     name: str
     vectors: NDArray[np.float32]
     queries: NDArray[np.float32]
+    metric: Metric = "cosine"
 
 
 def data_folder() -> Path:
@@ -52,15 +58,21 @@ def load(rows: int | None = None, *, seed: int = 0) -> Dataset:
     >>> data.vectors.shape, data.vectors.dtype
     ((100, 384), dtype('float32'))
     """
+    try:
+        return wordnet(rows, seed)
+    except FileNotFoundError as error:
+        vectors, queries = clusters(ROWS if rows is None else min(rows, ROWS), seed)
+        return Dataset(f"synthetic: clusters of seed {seed}, since {error}", unit(vectors), unit(queries))
+
+
+def wordnet(rows: int | None, seed: int) -> Dataset:
     folder = data_folder() / "wordnet"
     try:
         vectors = np.load(folder / "base.f16.npy", mmap_mode="r")[:rows]
         queries = np.load(folder / "query.f16.npy")
-        name = "wordnet: sentence embeddings of its synsets"
     except FileNotFoundError:
-        vectors, queries = clusters(ROWS if rows is None else min(rows, ROWS), seed)
-        name = f"synthetic: clusters of seed {seed}, since {folder} is missing; set NEARFIELD_DATA for real vectors"
-    return Dataset(name, unit(vectors), unit(queries))
+        raise FileNotFoundError(f"{folder} is missing; set NEARFIELD_DATA for real vectors") from None
+    return Dataset("wordnet: sentence embeddings of its synsets", unit(vectors), unit(queries))
 
 
 def clusters(rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -71,6 +83,70 @@ def clusters(rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.floa
     drawn = rng.choice(500, rows + QUERIES, p=share / share.sum())
     points = centres[drawn] + rng.standard_normal((rows + QUERIES, DIM), dtype=np.float32)
     return points[QUERIES:], points[:QUERIES]
+
+
+def fashion(rows: int | None, seed: int) -> Dataset:
+    """Fashion-MNIST's 60,000 training images of 28 x 28, searched with the first of its test images."""
+    folders = (data_folder() / "fashion-mnist", Path("/usr/share/datasets/fashion-mnist"))
+    folder = next((folder for folder in folders if folder.exists()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"{folders[0]} and {folders[1]} are missing; the latter comes with Debian's dataset-fashion-mnist"
+        )
+    vectors, queries = (
+        np.frombuffer(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+        .reshape(-1, 784)[:most]
+        .astype(np.float32)
+        for part, most in (("train", rows), ("t10k", QUERIES))
+    )
+    return Dataset("Fashion-MNIST: images as they are", vectors, queries, "l2")
+
+
+CHUNK = 50_000
+CENTRES, LATENT = 2_000, 64
+
+
+def clustered(rows: int, seed: int) -> Dataset:
+    """Clusters in few of their dimensions, as embeddings are: fewer rows are the first of more."""
+    rng = np.random.default_rng(seed)
+    lift = rng.standard_normal((LATENT, DIM), dtype=np.float32) / np.float32(LATENT**0.5)
+    centres = rng.standard_normal((CENTRES, LATENT), dtype=np.float32)
+    share = 1 / np.arange(1, CENTRES + 1) ** 0.5  # some are more popular than others
+    share /= share.sum()
+
+    def draw(n: int, part: int) -> NDArray[np.float32]:
+        rng = np.random.default_rng([seed, part])
+        points: NDArray[np.float32] = centres[rng.choice(CENTRES, n, p=share)] + 0.7 * rng.standard_normal(
+            (n, LATENT), dtype=np.float32
+        )
+        points = points @ lift
+        points += 0.5 * rng.standard_normal((n, DIM), dtype=np.float32)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        return points
+
+    vectors = np.empty((rows, DIM), np.float32)
+    for part, at in enumerate(range(0, rows, CHUNK), 1):
+        vectors[at : at + CHUNK] = draw(CHUNK, part)[: rows - at]
+    return Dataset(f"synthetic: {CENTRES:,} clusters of seed {seed}", vectors, draw(QUERIES, 0))
+
+
+NAMED: dict[str, Callable[[int | None, int], Dataset]] = {
+    "wordnet": wordnet,
+    "fashion": fashion,
+    "clustered": lambda rows, seed: clustered(rows or 1_000_000, seed),
+    "clustered-100k": lambda rows, seed: clustered(min(rows or 100_000, 100_000), seed),
+}
+
+
+def named(name: str, rows: int | None = None, *, seed: int = 0) -> Dataset:
+    """A data set of `bench ann`; FileNotFoundError says what is missing where it is not there.
+
+    Examples
+    --------
+    >>> named("clustered", 100).vectors.shape
+    (100, 384)
+    """
+    return NAMED[name](rows, seed)
 
 
 def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

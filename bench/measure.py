@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["MeasureError", "Timing", "Worker", "in_turns", "machine", "peak_extra_bytes", "seconds"]
+__all__ = ["MeasureError", "Timing", "Worker", "in_turns", "machine", "peak_extra_bytes", "seconds", "status_bytes"]
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -120,12 +120,12 @@ def peak_extra_bytes(work: Callable[[], object]) -> int:
         return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
 
 
-def status_bytes(field: str) -> int:
-    """A figure of this process as Linux has it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def status_bytes(field: str, file: str = "/proc/self/status") -> int:
+    """A figure of this process, or of the machine (/proc/meminfo), as Linux has it."""
+    for line in Path(file).read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise FileNotFoundError(f"/proc/self/status has no {field}")
+    raise FileNotFoundError(f"{file} has no {field}")
 
 
 @contextlib.contextmanager

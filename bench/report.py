@@ -17,7 +17,7 @@ from typing import Any
 from .measure import Timing
 from .peers import OURS
 
-__all__ = ["read", "report", "table"]
+__all__ = ["count", "qps", "read", "report", "table", "timing", "unjudged", "verdict"]
 
 Record = dict[str, Any]
 MET, MISSED = "[met]     ", "[NOT MET] "
@@ -37,7 +37,11 @@ def report(records: Iterable[Record]) -> str:
         if found:
             run = next((record for record in records if record["figure"] == "run"), {})
             blocks.append("\n".join(describe(found, run)))
-    text = "\n\n".join(blocks)
+    return count("\n\n".join(blocks))
+
+
+def count(text: str) -> str:
+    """`text`, and how many of its verdicts are good."""
     n_met, n_missed = text.count(MET), text.count(MISSED)
     return f"{text}\n\ntargets met: {n_met} of {n_met + n_missed}"
 

@@ -1,4 +1,4 @@
-"""Runs a benchmark: `python -m bench.run exact`, or `nearfield bench exact`."""
+"""Runs a benchmark: `python -m bench.run exact` or `ann`, or `nearfield bench exact`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import engine
 
-from . import datasets
+from . import ann, ann_report, datasets, peers
 from .exact import FIGURES, Record
 from .measure import machine
-from .peers import NAMES, OURS
+from .peers import OURS
+from .peers.ann import NAMES as APPROXIMATE
 from .report import report
 from .tasks import Plan
 
@@ -22,22 +24,69 @@ __all__ = ["main"]
 
 
 def parser() -> argparse.ArgumentParser:
-    default = Plan()
     args = argparse.ArgumentParser(prog="nearfield bench", description="Measure nearfield beside other libraries.")
-    args.add_argument("workload", choices=["exact"], help="exact: exact search, everything the README's table shows")
-    args.add_argument(
+    workloads = args.add_subparsers(dest="workload", metavar="workload", required=True)
+
+    default = Plan()
+    exact = workload(
+        workloads, "exact", run_exact, default.repeats, "exact search, everything the README's table shows"
+    )
+    exact.add_argument(
         "--only", metavar="NAME", action="append", choices=FIGURES, help=f"one of {', '.join(FIGURES)}; again for more"
     )
-    args.add_argument("--quick", action="store_true", help="few rows and queries: does all work?")
-    args.add_argument(
-        "--peers", metavar="NAMES", type=library_names, help=f"comma-separated: {', '.join(NAMES)}; default all"
+    exact.add_argument(
+        "--peers",
+        dest="libraries",
+        metavar="NAMES",
+        type=names_among(peers.NAMES, first=OURS),
+        help=f"comma-separated: {', '.join(peers.NAMES)}; default all",
     )
+    exact.add_argument(
+        "--threads", dest="n_threads", type=at_least(1), help=f"for batches, default {default.n_threads}"
+    )
+
+    curves = ann.Plan()
+    approximate = workload(workloads, "ann", run_ann, curves.repeats, "recall-QPS curves of approximate indexes")
+    approximate.add_argument(
+        "--datasets",
+        metavar="NAMES",
+        type=names_among(datasets.NAMED),
+        help=f"comma-separated: {', '.join(datasets.NAMED)}; default {', '.join(curves.datasets)}",
+    )
+    approximate.add_argument(
+        "--libraries",
+        metavar="NAMES",
+        type=names_among(APPROXIMATE),
+        help=f"comma-separated: {', '.join(APPROXIMATE)}; default all",
+    )
+    approximate.add_argument(
+        "--k", dest="ks", metavar="NUMBERS", type=whole_numbers, help="neighbours, comma-separated, default 10"
+    )
+    approximate.add_argument(
+        "--threads", dest="n_threads", type=at_least(1), help=f"for building and batches, default {curves.n_threads}"
+    )
+    approximate.add_argument(
+        "--builds",
+        metavar="NUMBERS",
+        type=whole_numbers,
+        help="threads of further builds, comma-separated; only their time and memory count",
+    )
+    approximate.add_argument("--no-plot", dest="plot", action="store_false", help="do not draw the curves")
+    return args
+
+
+def workload(
+    workloads: Any, name: str, run: Callable[[argparse.Namespace], Run], repeats: int, summary: str
+) -> argparse.ArgumentParser:
+    """A subcommand with the options that all have."""
+    args: argparse.ArgumentParser = workloads.add_parser(name, help=summary, description=f"Measure {summary}.")
+    args.set_defaults(run=run)
+    args.add_argument("--quick", action="store_true", help="few rows and queries: does all work?")
     args.add_argument("--rows", type=at_least(1000), help="use only so many rows")
-    args.add_argument("--repeats", type=at_least(1), help=f"rounds that count, default {default.repeats}")
-    args.add_argument("--threads", dest="n_threads", type=at_least(1), help=f"for batches, default {default.n_threads}")
-    args.add_argument("--seed", type=int, help="of masks, noise and made-up data, default 0")
+    args.add_argument("--repeats", type=at_least(1), help=f"rounds that count, default {repeats}")
+    args.add_argument("--seed", type=int, help="of all that is drawn or made up, default 0")
     args.add_argument(
-        "--out", type=Path, default=Path("bench-out/exact.jsonl"), help="raw measurements, default %(default)s"
+        "--out", type=Path, default=Path(f"bench-out/{name}.jsonl"), help="raw measurements, default %(default)s"
     )
     args.add_argument("--json", action="store_true", help="print the raw measurements instead of the tables")
     return args
@@ -53,12 +102,31 @@ def at_least(least: int) -> Callable[[str], int]:
     return whole_number
 
 
-def library_names(text: str) -> tuple[str, ...]:
-    names = text.split(",")
-    unknown = set(names) - set(NAMES)
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; expected some of {', '.join(NAMES)}")
-    return (OURS, *(name for name in names if name != OURS))
+def whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(at_least(1), text.split(",")))
+
+
+def names_among(known: Iterable[str], first: str | None = None) -> Callable[[str], tuple[str, ...]]:
+    """Comma-separated names; `first` is always among them."""
+
+    def names(text: str) -> tuple[str, ...]:
+        given = text.split(",")
+        unknown = set(given) - set(known)
+        if unknown:
+            expected = ", ".join(known)
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; expected some of {expected}")
+        return tuple(dict.fromkeys(given if first is None else [first, *given]))
+
+    return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Records as they are measured, what they mean, and more to do with them at the end."""
+
+    records: Iterator[Record]
+    report: Callable[[Iterable[Record]], str]
+    finish: Callable[[list[Record]], None] = lambda records: None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,29 +143,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: it ran. Whether the targets were met is in what it prints.
     """
     args = parser().parse_args(argv)
-    plan = Plan.quick() if args.quick else Plan()
-    given = {name: getattr(args, name) for name in ("rows", "repeats", "n_threads", "seed")} | {"libraries": args.peers}
-    plan = dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
+    run: Run = args.run(args)
     records: list[Record] = []
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("w") as out:
-
-        def keep(record: Record) -> None:
+        for record in run.records:
             records.append(record)
             line = json.dumps(record)
             print(line, file=out, flush=True)
             if args.json:
                 print(line, flush=True)
-
-        keep(describe(plan, quick=args.quick))
-        for figure in args.only or FIGURES:
-            print(f"measuring {figure} ...", file=sys.stderr, flush=True)
-            for record in FIGURES[figure](plan):
-                keep(record)
     if not args.json:
-        print(report(records))
+        print(run.report(records))
         print(f"\nraw measurements: {args.out}")
+    run.finish(records)
     return 0
+
+
+def planned(plan: Any, args: argparse.Namespace) -> Any:
+    """`plan` with what was given instead."""
+    given = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(plan)}
+    return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
+
+
+def progress(text: str) -> None:
+    print(f"measuring {text} ...", file=sys.stderr, flush=True)
+
+
+def run_exact(args: argparse.Namespace) -> Run:
+    plan: Plan = planned(Plan.quick() if args.quick else Plan(), args)
+
+    def records() -> Iterator[Record]:
+        yield describe(plan, quick=args.quick)
+        for figure in args.only or FIGURES:
+            progress(figure)
+            yield from FIGURES[figure](plan)
+
+    return Run(records(), report)
 
 
 def describe(plan: Plan, *, quick: bool) -> Record:
@@ -105,17 +187,40 @@ def describe(plan: Plan, *, quick: bool) -> Record:
     data = datasets.load(plan.rows, seed=plan.seed)
     rows, dim = data.vectors.shape
     return {
-        "figure": "run",
-        **machine(),
-        "isa": engine.isa(),
+        **where(plan, quick=quick),
         "data": data.name,
         "rows": rows,
         "dim": dim,
         "k": plan.k,
-        "seed": plan.seed,
-        "repeats": plan.repeats,
-        "quick": quick,
     }
+
+
+def where(plan: Plan | ann.Plan, *, quick: bool) -> Record:
+    seed, repeats = plan.seed, plan.repeats
+    return {"figure": "run", **machine(), "isa": engine.isa(), "seed": seed, "repeats": repeats, "quick": quick}
+
+
+def run_ann(args: argparse.Namespace) -> Run:
+    plan: ann.Plan = planned(ann.Plan.quick() if args.quick else ann.Plan(), args)
+
+    def records() -> Iterator[Record]:
+        yield {**where(plan, quick=args.quick), "threads": plan.n_threads}
+        for record in ann.measure(plan):
+            if record["figure"] in ("data", "build"):
+                progress(", ".join(record[key] for key in ("data", "library") if key in record))
+            yield record
+
+    return Run(records(), ann_report.report, (lambda found: draw(found, args.out)) if args.plot else Run.finish)
+
+
+def draw(records: list[Record], out: Path) -> None:
+    try:
+        from .plot import plot
+
+        for path in plot(ann_report.races(records), out):
+            print(f"curves: {path}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        print(f"no plot: it needs {error.name}, pip install 'nearfield[plot]'", file=sys.stderr)
 
 
 if __name__ == "__main__":

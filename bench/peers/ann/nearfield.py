@@ -1,0 +1,40 @@
+"""nearfield: the graph, with its vectors kept in float32, in float16, or as 8-bit codes alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import engine
+from engine.types import Metric
+
+from . import Approximate, Ids, Rows
+
+
+class Float32(Approximate):
+    dtype = "float32"
+    targets = (0.9, 0.95, 0.99, 0.999)
+
+    def __init__(self, vectors: Rows, metric: Metric, n_threads: int) -> None:
+        options: dict[str, Any] = {"kind": "graph", "M": 32, "ef_construction": 200, "dtype": self.dtype}
+        self.index = engine.Index(vectors.shape[1], metric=metric, n_threads=n_threads, **options)
+        self.index.add(vectors)
+
+    def tune(self, value: int, n_threads: int) -> None:
+        self.options: dict[str, Any] = {"ef": value, "n_threads": n_threads}
+
+    def aim(self, recall: float, n_threads: int) -> None:
+        self.options = {"recall": recall, "n_threads": n_threads}
+
+    def search(self, queries: Rows, k: int) -> Ids:
+        return self.index.search(queries, k, **self.options).ids
+
+    def nbytes(self) -> int:
+        return self.index.nbytes
+
+
+class Float16(Float32):
+    dtype = "float16"
+
+
+class Compact(Float32):
+    dtype = "int8"
