@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -126,7 +127,11 @@ def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iter
     batches: list[tuple[str, Setting, int]] = []
     parameters: dict[str, str] = {}
     for name, worker in workers.items():
-        able = worker.run(abilities, k)
+        try:
+            able = worker.run(abilities, k)
+        except MeasureError as error:  # it failed for the k before
+            yield {"figure": "curve", "library": name, "k": k, "missing": why_missing(name, error)}
+            continue
         parameters[name] = able.parameter
         for method, values in (("tune", able.grid), ("aim", able.targets)):
             try:
@@ -140,13 +145,24 @@ def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iter
                 setting = next((setting for setting, reached in found.items() if reached >= BATCH_AT), list(found)[-1])
                 batches += [(name, setting, n) for n in sorted({1, plan.n_threads})]
 
+    died: dict[str, str] = {}  # a library that fails here must not cost the others their figures
+
+    def timed(name: str, task: Callable[..., float], *args: Any) -> float:
+        if name in died:
+            return math.nan
+        try:
+            return workers[name].run(task, *args)
+        except MeasureError as error:
+            died[name] = why_missing(name, error)
+            return math.nan
+
     def alone(case: tuple[str, Setting]) -> float:
         name, setting = case
-        return workers[name].run(one_by_one, setting, k, plan.n_single)
+        return timed(name, one_by_one, setting, k, plan.n_single)
 
     def together(case: tuple[str, Setting, int]) -> float:
         name, setting, n_threads = case
-        return workers[name].run(all_at_once, setting, k, n_threads)
+        return timed(name, all_at_once, setting, k, n_threads)
 
     def record(figure: str, name: str, setting: Setting, n_threads: int, n_queries: int, timing: Timing) -> Record:
         return {
@@ -164,9 +180,14 @@ def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iter
     # A short pause: no library keeps threads spinning after one query on one thread.
     n_single = min(plan.n_single, facts.n_queries)
     for (name, setting), timing in in_turns(by_turns(recalls), alone, repeats=plan.repeats, pause=0.01).items():
-        yield record(FIGURE[setting.method], name, setting, 1, n_single, timing)
-    for (name, setting, n_threads), timing in in_turns(batches, together, repeats=plan.repeats).items():
-        yield record("batch", name, setting, n_threads, facts.n_queries, timing)
+        if name not in died:
+            yield record(FIGURE[setting.method], name, setting, 1, n_single, timing)
+    lived = [case for case in batches if case[0] not in died]
+    for (name, setting, n_threads), timing in in_turns(lived, together, repeats=plan.repeats).items():
+        if name not in died:
+            yield record("batch", name, setting, n_threads, facts.n_queries, timing)
+    for name, reason in died.items():
+        yield {"figure": "curve", "library": name, "k": k, "missing": reason}
 
 
 def sweep(worker: Worker, settings: Iterable[Setting], k: int) -> dict[Setting, float]:

@@ -181,7 +181,8 @@ class Worker:
 
     def run(self, function: Callable[..., T], *args: Any) -> T:
         """``function(state, *args)``, over there; a module-level function."""
-        self._pipe.send((function, args))
+        with contextlib.suppress(BrokenPipeError):  # it died since: receiving says so
+            self._pipe.send((function, args))
         result: T = self._receive()
         return result
 
@@ -202,7 +203,7 @@ class Worker:
     def _receive(self) -> Any:
         try:
             failure, result = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             raise MeasureError(f"the process ended with exit code {self._process.exitcode}") from None
         if failure:

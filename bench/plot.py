@@ -20,20 +20,20 @@ def plot(races: Iterable[Race], path: Path) -> list[Path]:
         The PNG files.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     written = []
     for race in races:
         if not race.curves:
             continue
         figure = Figure(figsize=(9, 6), layout="constrained")
-        axes = figure.add_subplot()
+        axes = figure.add_subplot(xscale="log", yscale="log", xlim=(0.5, 2e-4))
         for name, points in race.curves.items():
             # A recall of 1 has no place on this axis: it is drawn at its end.
             curve = [(max(1 - point.recall, 2e-4), point.qps) for point in front(points)]
             axes.plot(*zip(*curve, strict=True), marker="o", label=name, linewidth=2.5 if is_ours(name) else 1.2)
-        axes.set(xscale="log", yscale="log", xlim=(0.5, 2e-4))
         axes.set_xticks([1 - recall for recall in RECALLS], [f"{recall:g}" for recall in RECALLS])
-        axes.set_xticks([], minor=True)
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(f"recall@{race.k}")
         axes.set_ylabel("queries a second, one at a time, 1 thread")
         axes.set_title(f"{race.facts['data']}: {race.facts['rows']:,} x {race.facts['dim']}, {race.facts['metric']}")

@@ -207,7 +207,8 @@ def run_ann(args: argparse.Namespace) -> Run:
         yield {**where(plan, quick=args.quick), "threads": plan.n_threads}
         for record in ann.measure(plan):
             if record["figure"] in ("data", "build"):
-                progress(", ".join(record[key] for key in ("data", "library") if key in record))
+                name = ", ".join(record[key] for key in ("data", "library") if key in record)
+                print(f"{name}: {'missing' if 'missing' in record else 'ready'}", file=sys.stderr, flush=True)
             yield record
 
     return Run(records(), ann_report.report, (lambda found: draw(found, args.out)) if args.plot else Run.finish)

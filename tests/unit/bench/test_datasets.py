@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,34 @@ def test_made_up_clusters_say_so_and_repeat(tmp_path: Path, monkeypatch: pytest.
     np.testing.assert_array_equal(first.vectors, again.vectors)
     assert not np.array_equal(first.vectors, other.vectors)
     np.testing.assert_allclose(np.linalg.norm(first.queries, axis=1), 1, rtol=1e-6)
+
+
+def test_fewer_clustered_rows_are_the_first_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "CHUNK", 100)
+    few, many = datasets.named("clustered", 150), datasets.named("clustered-100k", 320)
+    np.testing.assert_array_equal(few.vectors, many.vectors[:150])
+    np.testing.assert_array_equal(few.queries, many.queries)
+    assert not np.array_equal(many.vectors[:100], many.vectors[100:200])
+    assert not np.array_equal(few.vectors, datasets.named("clustered", 150, seed=1).vectors)
+    np.testing.assert_allclose(np.linalg.norm(many.vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_fashion_comes_from_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    images = rng.integers(0, 256, (6, 784), np.uint8)
+    (tmp_path / "fashion-mnist").mkdir()
+    for part, rows in (("train", images[:4]), ("t10k", images[4:])):
+        packed = gzip.compress(bytes(16) + rows.tobytes())
+        (tmp_path / "fashion-mnist" / f"{part}-images-idx3-ubyte.gz").write_bytes(packed)
+    monkeypatch.setenv("NEARFIELD_DATA", str(tmp_path))
+    data = datasets.named("fashion", 3)
+    assert data.metric == "l2"
+    np.testing.assert_array_equal(data.vectors, images[:3].astype(np.float32))
+    np.testing.assert_array_equal(data.queries, images[4:].astype(np.float32))
+
+
+def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARFIELD_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="NEARFIELD_DATA"):
+        datasets.named("wordnet")

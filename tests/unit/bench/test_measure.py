@@ -75,8 +75,10 @@ def test_a_state_that_cannot_be_made() -> None:
 
 
 def test_a_process_that_dies() -> None:
-    with Worker(int, 3, n_threads=1) as worker, pytest.raises(MeasureError, match="exit code 3"):
-        worker.run(os._exit)
+    with Worker(int, 3, n_threads=1) as worker:
+        for _ in range(2):  # and it stays dead
+            with pytest.raises(MeasureError, match="exit code 3"):
+                worker.run(os._exit)
 
 
 def test_the_machine_has_a_name() -> None:
