@@ -102,7 +102,7 @@ def fashion(rows: int | None, seed: int) -> Dataset:
     return Dataset("Fashion-MNIST: images as they are", vectors, queries, "l2")
 
 
-CHUNK = 50_000
+CHUNK = 10_000
 CENTRES, LATENT = 2_000, 64
 
 
