@@ -39,12 +39,12 @@ class Builder {
   }
 
   /// Links `batch` to rows that are linked already, and those back.
-  void insert(std::span<const std::uint32_t> batch, std::span<const std::uint32_t> entries, const Change& change) {
+  void insert(std::span<const std::uint32_t> batch, const Entrance& entrance, const Change& change) {
     const std::size_t n_pieces = (batch.size() + kPiece - 1) / kPiece;
     std::vector<std::vector<Edge>> found(n_pieces);
     parallel_for(n_pieces, options_.n_threads, [&](std::size_t p) {
       cancel_.check();
-      found[p] = link_piece(batch.subspan(p * kPiece, std::min(kPiece, batch.size() - p * kPiece)), entries);
+      found[p] = link_piece(batch.subspan(p * kPiece, std::min(kPiece, batch.size() - p * kPiece)), entrance);
     });
     std::vector<Edge> edges;
     for (const std::vector<Edge>& some : found) edges.insert(edges.end(), some.begin(), some.end());
@@ -54,14 +54,14 @@ class Builder {
 
  private:
   /// Finds and writes the links of rows; returns their edges.
-  std::vector<Edge> link_piece(std::span<const std::uint32_t> rows, std::span<const std::uint32_t> entries) {
+  std::vector<Edge> link_piece(std::span<const std::uint32_t> rows, const Entrance& entrance) {
     const Workspaces::Lease lease(workspaces_);
     Workspace& work = *lease;
     Pruner pruner(base_.codes, base_.lift);
     std::vector<Edge> edges;
     std::vector<std::uint32_t> candidates;
     for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
-      walk(links_, entries, scorer, options_.ef, work);
+      walk(links_, entrance.rows_for(scorer, work), scorer, options_.ef, work);
       candidates.clear();
       for (std::size_t c = 0; c < std::min(work.pool.size(), Pruner::kMost); ++c) candidates.push_back(work.pool.row(c));
       const auto chosen = pruner.choose(rows[i], candidates, links_.degree(), options_.alpha);
@@ -154,31 +154,62 @@ void adopt(std::uint32_t row, const Pool& pool, Links& links) {
   links.set(row, to);
 }
 
-constexpr std::size_t kEntries = 64;
+/// A graph over one in kShare of the rows before `n_old` and of `added`.
+Entrance::Layer make_layer(const Base& base, std::size_t n_old, std::span<const std::uint32_t> added, const BuildOptions& options,
+                           Workspaces& workspaces, Cancel& cancel) {
+  Entrance::Layer layer;
+  for (std::size_t row = 0; row < n_old; row += Entrance::kShare) layer.rows.push_back(static_cast<std::uint32_t>(row));
+  for (std::size_t i = 0; i < added.size(); i += Entrance::kShare) layer.rows.push_back(added[i]);
+  const std::size_t n = layer.rows.size();
+  const quant::NibbleCodes codes = base.codes.subset(layer.rows);
+  std::vector<float> lift;
+  if (base.lift)
+    for (const std::uint32_t row : layer.rows) lift.push_back(base.lift[row]);
+  const Base sample{{nullptr, n, base.rows.dim, Dtype::i8, &codes}, codes, base.lift ? lift.data() : nullptr};
+  std::vector<std::uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  layer.links.reserve(n);
+  layer.links.grow(n);
+  Entrance entrance;
+  const Change at_once = [](const std::function<void()>& apply) { apply(); };
+  link(sample, order, options, layer.links, entrance, workspaces, cancel, at_once);
+  mend(sample, options, layer.links, entrance, workspaces, cancel);
+  layer.starts = entrance.starts();
+  return layer;
+}
 
 }  // namespace
 
-void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links,
-          std::vector<std::uint32_t>& entries, Workspaces& workspaces, Cancel& cancel, const Change& change) {
+void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links, Entrance& entrance,
+          Workspaces& workspaces, Cancel& cancel, const Change& change, std::size_t n_held,
+          const std::function<void(std::span<const std::uint32_t>)>& held) {
   Builder builder(base, options, links, workspaces, cancel);
+  const std::size_t n_old = links.size() - order.size();
   std::size_t done = 0;
-  std::size_t n_linked = links.size() - order.size();
-  if (entries.empty() && !order.empty()) {
-    change([&] { entries.assign(1, order[0]); });
+  const auto start_at = [&](std::span<const std::uint32_t> rows) {
+    std::vector<std::uint32_t> starts = entrance.starts();
+    const std::size_t n = std::min(rows.size(), Entrance::kStarts - starts.size());
+    starts.insert(starts.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n));
+    change([&] { entrance.set_starts(std::move(starts)); });
+  };
+  if (entrance.starts().empty() && !order.empty()) {
+    start_at(order.first(1));
     done = 1;
-    n_linked = 1;
   }
   while (done < order.size()) {
+    const std::size_t n_left = order.size() - done;
+    if (n_held && n_left == n_held) held(order.last(n_held));
     // More rows at a time would miss too many of their own nearest.
+    const std::size_t n_linked = std::max<std::size_t>(n_old + done, 1);
     const std::size_t most = std::clamp<std::size_t>(n_linked / 2, 1, std::max<std::size_t>(links.size() / 50, 1000));
-    const auto batch = order.subspan(done, std::min(most, order.size() - done));
-    builder.insert(batch, entries, change);
+    const auto batch = order.subspan(done, std::min(most, n_left > n_held ? n_left - n_held : n_left));
+    builder.insert(batch, entrance, change);
     done += batch.size();
-    n_linked += batch.size();
-    if (entries.size() < kEntries)
-      change([&] {
-        entries.insert(entries.end(), batch.begin(), batch.begin() + std::min(batch.size(), kEntries - entries.size()));
-      });
+    if (entrance.starts().size() < Entrance::kStarts) start_at(batch);
+    if (n_old + done >= Entrance::kLayered && n_old + done >= 2 * Entrance::kShare * entrance.layer().rows.size()) {
+      Entrance::Layer layer = make_layer(base, n_old, order.first(done), options, workspaces, cancel);
+      change([&] { entrance.set_layer(std::move(layer)); });
+    }
   }
 }
 
@@ -211,12 +242,12 @@ void relink(const Base& base, const Bitmap& gone, const BuildOptions& options, L
   links = std::move(renewed);
 }
 
-void mend(const Base& base, const BuildOptions& options, Links& links, std::span<const std::uint32_t> entries,
-          Workspaces& workspaces, Cancel& cancel) {
+void mend(const Base& base, const BuildOptions& options, Links& links, const Entrance& entrance, Workspaces& workspaces,
+          Cancel& cancel) {
   Builder builder(base, options, links, workspaces, cancel);
   const Workspaces::Lease lease(workspaces);
   for (int round = 0; round < 3; ++round) {  // making room for one row may cut off another
-    const Bitmap reached = reach(links, entries);
+    const Bitmap reached = reach(links, entrance.starts());
     if (reached.count() == links.size()) return;
     std::vector<std::uint32_t> lost;
     (~reached).for_each([&](std::size_t row) { lost.push_back(static_cast<std::uint32_t>(row)); });
@@ -224,7 +255,7 @@ void mend(const Base& base, const BuildOptions& options, Links& links, std::span
       cancel.check();
       const auto rows = std::span(lost).subspan(first, std::min(kPiece, lost.size() - first));
       builder.for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
-        walk(links, entries, scorer, options.ef, *lease);
+        walk(links, entrance.rows_for(scorer, *lease), scorer, options.ef, *lease);
         adopt(rows[i], (*lease).pool, links);
       });
     }

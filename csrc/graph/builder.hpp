@@ -8,6 +8,7 @@
 #include "engine/bitmap.hpp"
 #include "engine/cancel.hpp"
 #include "engine/matrix_view.hpp"
+#include "graph/entrance.hpp"
 #include "graph/links.hpp"
 #include "graph/workspaces.hpp"
 #include "quant/nibble_codes.hpp"
@@ -32,9 +33,13 @@ using Change = std::function<void(const std::function<void()>&)>;
 
 /// Links the rows of `order`, whose places in `links` are there and empty, in that order. Rows come in batches, each half as many
 /// as are linked already at most: a batch walks the graph as it was before, so that the result depends on the order alone and not
-/// on threads. All else that changes, links of rows linked before and `entries`, changes within `change`.
-void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links,
-          std::vector<std::uint32_t>& entries, Workspaces& workspaces, Cancel& cancel, const Change& change);
+/// on threads. All else that changes, links of rows linked before and `entrance`, changes within `change`.
+///
+/// Before the last `n_held` rows are linked, `held` is called with them: nothing knows of them then, so that they serve to
+/// measure.
+void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links, Entrance& entrance,
+          Workspaces& workspaces, Cancel& cancel, const Change& change, std::size_t n_held = 0,
+          const std::function<void(std::span<const std::uint32_t>)>& held = {});
 
 /// Gives rows new links where some of their present ones are `gone`: to the nearest of those left and of those that the
 /// lost ones led to. Links of other rows stay.
@@ -49,7 +54,7 @@ struct Report {
 Report inspect(const Links& links, std::span<const std::uint32_t> entries);
 
 /// Links every row that no walk could reach to a near one that walks do reach.
-void mend(const Base& base, const BuildOptions& options, Links& links, std::span<const std::uint32_t> entries,
-          Workspaces& workspaces, Cancel& cancel);
+void mend(const Base& base, const BuildOptions& options, Links& links, const Entrance& entrance, Workspaces& workspaces,
+          Cancel& cancel);
 
 }  // namespace engine::graph

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "graph/links.hpp"
 #include "graph/pool.hpp"
@@ -14,6 +15,7 @@ namespace engine::graph {
 struct Workspace {
   VisitedSet visited;
   Pool pool;
+  std::vector<std::uint32_t> entered;  // see Entrance
 };
 
 /// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for.

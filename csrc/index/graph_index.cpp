@@ -43,7 +43,7 @@ struct GraphIndex::State : Store {
 
   const GraphParams params;
   graph::Links links;
-  std::vector<std::uint32_t> entries;
+  graph::Entrance entrance;
   Bitmap dead;                // of the visible rows
   std::size_t n_visible = 0;  // an add under way has stored more
   std::vector<CalibrationPoint> calibration;
@@ -98,7 +98,7 @@ struct GraphIndex::State : Store {
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q].sum, bias, static_cast<float>(1 / coded[q].scale));
-      n_scored += graph::walk(links, entries, scorer, ef, *lease);
+      n_scored += graph::walk(links, entrance.rows_for(scorer, *lease), scorer, ef, *lease);
       emit(q, (*lease).pool);
     }
     return n_scored;
@@ -196,14 +196,11 @@ struct GraphIndex::State : Store {
     n_changed += order.size();
     const bool measures = size() > 2 * kSmall && n_changed * 5 >= size() && order.size() >= 50;
     const std::size_t n_held = measures ? std::min(kHeldOut, order.size() / 5) : 0;
-    const auto now = std::span(order).first(order.size() - n_held), later = std::span(order).last(n_held);
-    graph::link(base(), now, options(n_threads), links, entries, workspaces, cancel, change);
     std::vector<CalibrationPoint> points;
-    if (measures) {
-      points = measure(later, n_threads, cancel);
-      graph::link(base(), later, options(n_threads), links, entries, workspaces, cancel, change);
-    }
-    if (order.size() * 10 >= size()) change([&] { graph::mend(base(), options(n_threads), links, entries, workspaces, cancel); });
+    graph::link(base(), order, options(n_threads), links, entrance, workspaces, cancel, change, n_held,
+                [&](std::span<const std::uint32_t> queries) { points = measure(queries, n_threads, cancel); });
+    if (order.size() * 10 >= size())
+      change([&] { graph::mend(base(), options(n_threads), links, entrance, workspaces, cancel); });
     if (!measures) return;
     std::unique_lock lock(mutex);
     calibration = std::move(points);
@@ -214,7 +211,7 @@ struct GraphIndex::State : Store {
   void unlink(std::size_t n_rows, std::int64_t next) noexcept {
     links.truncate(n_rows);
     for (std::size_t row = 0; row < n_rows; ++row) links.drop_from(row, static_cast<std::uint32_t>(n_rows));
-    std::erase_if(entries, [n_rows](std::uint32_t row) { return row >= n_rows; });
+    entrance.truncate(n_rows);
     lift.resize(std::min(lift.size(), n_rows));
     Store::truncate(n_rows);
     next_id = next;
@@ -234,27 +231,26 @@ struct GraphIndex::State : Store {
     graph::Links moved(links.degree());
     moved.reserve(n_new);
     moved.grow(n_new);
-    std::vector<std::uint32_t> to, starts;
+    std::vector<std::uint32_t> to;
     for (std::size_t place = 0; place < n_new; ++place) {
       const auto old = kept.of(at[place]);
       to.resize(old.size());
       std::transform(old.begin(), old.end(), to.begin(), [&](std::uint32_t row) { return now[row]; });
       moved.set(place, to);
     }
-    for (const std::uint32_t row : entries)
-      if (now[row] != graph::kNone) starts.push_back(now[row]);
-    if (starts.empty() && n_new) starts.push_back(0);
+    graph::Entrance entered = entrance.renumbered(now);
+    if (entered.starts().empty() && n_new) entered.set_starts({0});
     std::vector<float> lifted(lift.empty() ? 0 : n_new);
     for (std::size_t place = 0; place < lifted.size(); ++place) lifted[place] = lift[at[place]];
     make_writable();
 
     for (const std::uint32_t row : gone) drop(row);
     links = std::move(moved);
-    entries = std::move(starts);
+    entrance = std::move(entered);
     lift = std::move(lifted);
     dead = Bitmap(n_new);
     n_visible = n_new;
-    if (n_new) graph::mend(base(), options(n_threads), links, entries, workspaces, cancel);
+    if (n_new) graph::mend(base(), options(n_threads), links, entrance, workspaces, cancel);
   }
 };
 
@@ -281,7 +277,8 @@ std::size_t GraphIndex::n_dead() const {
 }
 std::size_t GraphIndex::overhead_nbytes() const {
   std::shared_lock lock(state_->mutex);
-  return state_->overhead_nbytes() + state_->links.array().nbytes() + state_->lift.size() * sizeof(float);
+  return state_->overhead_nbytes() + state_->links.array().nbytes() + state_->entrance.nbytes() +
+         state_->lift.size() * sizeof(float);
 }
 std::size_t GraphIndex::nbytes() const {
   const std::size_t overhead = overhead_nbytes();
@@ -439,7 +436,7 @@ std::vector<CalibrationPoint> GraphIndex::calibration() const {
 
 GraphReport GraphIndex::inspect() const {
   std::shared_lock lock(state_->mutex);
-  const graph::Report r = graph::inspect(state_->links, state_->entries);
+  const graph::Report r = graph::inspect(state_->links, state_->entrance.starts());
   return {r.n_rows, r.n_links, r.n_out_of_range, r.n_self_links, r.n_repeated, r.n_after_end, r.n_reached};
 }
 
@@ -464,7 +461,10 @@ std::vector<Part> GraphIndex::parts() const {
     points.insert(points.end(), {static_cast<float>(point.k), static_cast<float>(point.ef), point.recall, point.error});
   std::vector<Part> parts = s.Store::parts();
   parts.push_back(part_of("links", 'u', s.links.array()));
-  parts.push_back(copied("entries", 'u', s.entries));
+  parts.push_back(copied("entries", 'u', s.entrance.starts()));
+  parts.push_back(copied("sample", 'u', s.entrance.layer().rows));
+  parts.push_back(part_of("sample_links", 'u', s.entrance.layer().links.array()));
+  parts.push_back(copied("sample_entries", 'u', s.entrance.layer().starts));
   parts.push_back(copied("dead", 'u', std::move(dead)));
   parts.push_back(copied("calibration", 'f', std::move(points)));
   parts.push_back(copied("changed", 'u', std::vector<std::uint64_t>{s.n_changed}));
@@ -485,18 +485,35 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
   }
   s.take_parts(next_id, parts, &s.dead);
   s.n_visible = n;
-  Buffer<std::uint32_t> links = borrow<std::uint32_t>(parts, "links");
-  if (n >= kMostRows || links.size() != n * params.degree)
-    corrupt("links has length " + std::to_string(links.size()) + ", expected " + std::to_string(n) + " rows of " +
-            std::to_string(params.degree));
-  for (const std::uint32_t row : links.span())
-    if (row >= n && row != graph::kNone) corrupt("links holds " + std::to_string(row) + ", expected a row");
-  s.links = graph::Links(params.degree, std::move(links));
-  const Buffer<std::uint32_t> entries = borrow<std::uint32_t>(parts, "entries");
-  if (n && entries.empty()) corrupt("entries is empty");
-  for (const std::uint32_t row : entries.span())
-    if (row >= n) corrupt("entries holds " + std::to_string(row) + ", expected a row");
-  s.entries.assign(entries.span().begin(), entries.span().end());
+  if (n >= kMostRows) corrupt("ids has length " + std::to_string(n) + ", more than a graph can hold");
+  // A list of rows below `most`, with kNone where it may be short.
+  const auto rows_in = [&](const char* name, std::size_t most, bool short_lists) {
+    Buffer<std::uint32_t> rows = borrow<std::uint32_t>(parts, name);
+    for (const std::uint32_t row : rows.span())
+      if (row >= most && !(short_lists && row == graph::kNone))
+        corrupt(std::string(name) + " holds " + std::to_string(row) + ", expected a row");
+    return rows;
+  };
+  const auto links_of = [&](const char* name, std::size_t n_rows, std::size_t degree) {
+    Buffer<std::uint32_t> links = rows_in(name, n_rows, true);
+    if (links.size() != n_rows * degree)
+      corrupt(std::string(name) + " has length " + std::to_string(links.size()) + ", expected " + std::to_string(n_rows) +
+              " rows of " + std::to_string(degree));
+    return graph::Links(degree, std::move(links));
+  };
+  const auto listed = [&](const char* name, std::size_t most) {
+    const Buffer<std::uint32_t> rows = rows_in(name, most, false);
+    return std::vector<std::uint32_t>(rows.span().begin(), rows.span().end());
+  };
+  s.links = links_of("links", n, params.degree);
+  s.entrance.set_starts(listed("entries", n));
+  if (n && s.entrance.starts().empty()) corrupt("entries is empty");
+  graph::Entrance::Layer layer;
+  layer.rows = listed("sample", n);
+  layer.links = links_of("sample_links", layer.rows.size(), graph::Entrance::kLayerDegree);
+  layer.starts = listed("sample_entries", layer.rows.size());
+  if (!layer.rows.empty() && layer.starts.empty()) corrupt("sample_entries is empty");
+  s.entrance.set_layer(std::move(layer));
   const Buffer<float> points = borrow<float>(parts, "calibration");
   for (std::size_t i = 0; i + 4 <= points.size(); i += 4) {
     const float* const p = points.data() + i;

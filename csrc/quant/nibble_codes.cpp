@@ -157,6 +157,27 @@ void NibbleCodes::extend(RowsView rows, std::size_t n_threads, Cancel& cancel, c
   n_rows_ = n;
 }
 
+NibbleCodes NibbleCodes::subset(std::span<const std::uint32_t> rows) const {
+  NibbleCodes result(dim_, metric_);
+  result.set_center(center_);
+  result.n_rows_ = rows.size();
+  const auto copy = [&](const auto& from, auto& to, std::size_t width, std::size_t beyond) {
+    to.truncate(0);
+    to.reserve(rows.size() * width + beyond);
+    auto* at = to.grow_within(rows.size() * width + beyond);
+    for (const std::uint32_t row : rows) at = std::copy_n(from.data() + row * width, width, at);
+    std::fill_n(at, beyond, 0);
+  };
+  copy(high_, result.high_, row_bytes_, kernels::kReadAhead);
+  copy(low_, result.low_, row_bytes_, kernels::kReadAhead);
+  copy(scale4_, result.scale4_, 1, 0);
+  copy(scale8_, result.scale8_, 1, 0);
+  copy(bound4_, result.bound4_, 1, 0);
+  copy(bound8_, result.bound8_, 1, 0);
+  if (metric_ == Metric::l2) copy(bias_, result.bias_, 1, 0);
+  return result;
+}
+
 void NibbleCodes::decode(std::size_t row, float* to) const noexcept {
   const std::uint8_t* const high = high_.data() + row * row_bytes_;
   const std::uint8_t* const low = low_.data() + row * row_bytes_;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/cancel.hpp"
@@ -22,6 +23,9 @@ class NibbleCodes {
   /// Codes of all `rows`, around their own center. `rows` must be finite, and not zero under cosine: otherwise an
   /// invalid_argument that names `what` and the first bad row.
   static NibbleCodes of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what);
+
+  /// Copies of some rows' codes.
+  NibbleCodes subset(std::span<const std::uint32_t> rows) const;
 
   /// Codes more rows around the present center; memory comes first, so an exception leaves the codes as they were.
   void extend(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what);
