@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _builders
-from ._validate import as_array, as_choice, as_count, as_ids, as_matrix, as_path, show
+from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_matrix, as_path, show
 from .attributes import as_columns, as_names, column_array
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
 from .texts import as_texts
-from .types import Metric, SearchResult, VectorDtype
+from .types import IndexKind, Metric, SearchResult, VectorDtype
 
 __all__ = ["Collection"]
 
@@ -69,6 +69,7 @@ class Collection:
         *,
         dim: int | None = None,
         metric: Metric = "cosine",
+        kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
         encoder: Encoder | None = None,
     ) -> Collection:
@@ -78,7 +79,7 @@ class Collection:
         ----------
         dim : int, optional
             Default: that of the encoder.
-        metric, dtype
+        metric, kind, dtype
             As for `Index`.
         encoder : Encoder, optional
             Without one, the collection takes and searches vectors only.
@@ -87,7 +88,7 @@ class Collection:
             dim = as_encoder(encoder).dim if dim is None else dim
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
-        return cls(Index(dim, metric=metric, dtype=dtype), encoder=encoder)
+        return cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
 
     @classmethod
     def from_images(
@@ -100,6 +101,7 @@ class Collection:
         workers: int = 2,
         progress: bool = True,
         metric: Metric = "cosine",
+        kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
     ) -> Collection:
         """Encode every image below a folder.
@@ -119,7 +121,7 @@ class Collection:
             Threads that decode.
         progress : bool, default True
             Show a bar if the standard error is a terminal.
-        metric, dtype
+        metric, kind, dtype
             As for `Index`.
 
         Returns
@@ -143,7 +145,7 @@ class Collection:
         >>> collection.paths.tolist(), collection.labels
         (['red.png'], None)
         """
-        collection = cls.create(metric=metric, dtype=dtype, encoder=as_encoder(encoder))
+        collection = cls.create(metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
         _builders.add_folder(
             collection, folder, encoder, labels=labels, batch_size=batch_size, workers=workers, progress=progress
         )
@@ -161,6 +163,7 @@ class Collection:
         batch_size: int = 256,
         progress: bool = True,
         metric: Metric = "cosine",
+        kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
     ) -> Collection:
         """Encode texts, as documents.
@@ -181,7 +184,7 @@ class Collection:
             Texts given to the encoder in one call.
         progress : bool, default True
             Show a bar if the standard error is a terminal.
-        metric, dtype
+        metric, kind, dtype
             As for `Index`.
 
         Returns
@@ -194,7 +197,7 @@ class Collection:
         InvalidArgumentError
             No texts, or none that can be used; ids or attributes that do not fit them.
         """
-        collection = cls.create(metric=metric, dtype=dtype, encoder=as_encoder(encoder))
+        collection = cls.create(metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
         _builders.add_texts(
             collection,
             texts,
@@ -364,7 +367,14 @@ class Collection:
         return self.index.get(ids)
 
     def search(
-        self, queries: Any, k: int = 10, *, filter: Filter | None = None, columns: Sequence[str] = ()
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+        columns: Sequence[str] = (),
     ) -> SearchResult:
         """Find the `k` nearest rows of each query.
 
@@ -376,6 +386,10 @@ class Collection:
             At least 1, as for `Index.search`. Where fewer rows pass, the places left hold id -1 and distance +inf.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             As for `Index.search`.
+        recall : float, optional
+            As for `Index.search`.
+        exact : bool, default False
+            The same as a recall of 1; not to be given with another.
         columns : sequence of str, optional
             Columns to put into ``result.attributes``, each of shape (n_queries, k), None where the id is -1.
 
@@ -393,8 +407,12 @@ class Collection:
             The collection is empty.
         """
         names = as_names(columns, self._columns)
+        if as_flag(exact, "exact"):
+            if recall not in (None, 1):
+                raise InvalidArgumentError(f"recall is {show(recall)} and exact True, expected one of them")
+            recall = 1.0
         _, vectors = self._vectors(queries, "queries", "query")
-        result = self.index.search(vectors, k, filter=filter)
+        result = self.index.search(vectors, k, recall=recall, filter=filter)
         return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
 
     def _vectors(self, items: Any, name: str, side: Side) -> tuple[Kind, NDArray[Any]]:

@@ -1,9 +1,10 @@
-"""An index: vectors under ids, searched exactly."""
+"""An index: vectors under ids, searched exactly or through a graph."""
 
 from __future__ import annotations
 
+import operator
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +27,16 @@ from ._validate import (
 )
 from .exact import METRICS, as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError
-from .types import Metric, RangeResult, SearchResult, SearchStats, VectorDtype
+from .types import Calibrated, IndexKind, Metric, Plan, RangeResult, SearchResult, SearchStats, VectorDtype
 
 __all__ = ["Filter", "Index"]
 
 DTYPES = ("float32", "float16", "bfloat16")
-KINDS = ("exact",)
+KINDS = ("exact", "graph")
+GRAPH_OPTIONS = {"M": 32, "ef_construction": 200, "seed": 0}  # and their defaults
+RECALL = 0.95  # asked for where nothing is
+SMALL = 1000  # rows: up to here the core looks at all of them instead of walking
+REACHED = 0.999  # the share of its rows that a sound graph can walk to, at least
 FORMAT = "nearfield.index"
 
 Filter = ArrayLike | _core.Bitmap
@@ -46,9 +51,18 @@ class Index:
         Length of every vector, 1 to 65,536.
     metric : {"cosine", "ip", "l2"}
         Distances are 1 - cos, minus the inner product, or the squared Euclidean distance: smaller is closer.
-    kind : {"exact"}
+    kind : {"exact", "graph"}
         "exact": certified screening. Low-bit codes with a proven error bound rule out nearly all rows, the rest is
-        re-scored in float64: the answer is the exact one.
+        re-scored in float64: the answer is the exact one. "graph": rows are linked to near ones and a search walks
+        the links, which takes time that hardly grows with the rows and finds the share of the nearest that `recall`
+        asks for. The default is exact because a wrong answer should be asked for, not happen.
+    M : int, default 32
+        Links a row, 4 to 63; more: better recall, more memory. For "graph" only, like the next two.
+    ef_construction : int, default 200
+        Rows looked at to link one, 1 to 10,000; more: better links, slower `add`.
+    seed : int, default 0
+        Of the order in which rows are linked. The same calls with the same seed make the same graph, for any number
+        of threads.
     dtype : {"float32", "float16", "bfloat16"}
         How the vectors are kept. Distances are exact for the vectors as kept.
     n_threads : int, optional
@@ -56,15 +70,16 @@ class Index:
 
     Attributes
     ----------
-    dim, metric, kind, dtype
-        As given; they cannot be changed.
+    dim, metric, kind, M, ef_construction, seed, dtype
+        As given; they cannot be changed. The three of the graph are None where the kind is "exact".
     metadata : dict
         Anything JSON can hold; saved and loaded with the index.
 
     Notes
     -----
-    Any number of threads may search at a time; a change waits for the searches under way. After an error the index is
-    as it was. Beside the vectors it keeps about ``dim + 40`` bytes a row.
+    Any number of threads may search at a time; a change waits for the searches under way, but while a graph links new
+    rows searches go on without them. After an error the index is as it was. Beside the vectors it keeps about
+    ``dim + 40`` bytes a row, and ``4 * M`` for links. docs/graph.md explains the graph.
 
     Examples
     --------
@@ -76,6 +91,17 @@ class Index:
     [[20, 10]]
     >>> index.search([0.9, 1, 1], k=2, filter=[10, 30]).ids.tolist()
     [[10, 30]]
+
+    A graph, asked for recall:
+
+    >>> rows = np.random.default_rng(0).normal(size=(3000, 8))
+    >>> graph = engine.Index(8, metric="l2", kind="graph")
+    >>> graph.add(rows).shape
+    (3000,)
+    >>> graph.search(rows[7], k=1, recall=0.9).ids.tolist()
+    [[7]]
+    >>> graph.explain(k=1, recall=0.9).strategy
+    'graph'
     """
 
     def __init__(
@@ -83,20 +109,28 @@ class Index:
         dim: int,
         *,
         metric: Metric = "cosine",
-        kind: Literal["exact"] = "exact",
+        kind: IndexKind = "exact",
+        M: int | None = None,
+        ef_construction: int | None = None,
         dtype: VectorDtype = "float32",
         n_threads: int | None = None,
+        seed: int | None = None,
     ) -> None:
         dim = as_count(dim, "dim", most=MAX_DIM)
         as_choice(metric, "metric", METRICS)
         as_choice(kind, "kind", KINDS)
         as_choice(dtype, "dtype", DTYPES)
         self._metric: Metric = metric
-        self._kind = kind
+        self._kind: IndexKind = kind
         self._dtype: VectorDtype = dtype
         self._metadata: dict[str, Any] = {}
         self._n_threads = as_threads(n_threads)
-        self._core = _core.ExactIndex(dim, metric, dtype)
+        self._options = graph_options(kind, M=M, ef_construction=ef_construction, seed=seed)
+        self._core: _core.ExactIndex | _core.GraphIndex
+        if self._options:
+            self._core = _core.GraphIndex(dim, metric, dtype, *self._options.values())
+        else:
+            self._core = _core.ExactIndex(dim, metric, dtype)
         self._dim = dim
         self._n_changes = 0  # rows ever added or removed: whoever keeps labels beside them compares it
 
@@ -111,9 +145,24 @@ class Index:
         return self._metric
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> IndexKind:
         """How rows are searched."""
         return self._kind
+
+    @property
+    def M(self) -> int | None:
+        """Links a row of a graph."""
+        return self._options.get("M")
+
+    @property
+    def ef_construction(self) -> int | None:
+        """Rows that a graph looks at to link one."""
+        return self._options.get("ef_construction")
+
+    @property
+    def seed(self) -> int | None:
+        """Of the order in which a graph links rows."""
+        return self._options.get("seed")
 
     @property
     def dtype(self) -> VectorDtype:
@@ -147,12 +196,28 @@ class Index:
         """The part of `nbytes` that is not vectors."""
         return self._core.overhead_nbytes
 
+    @property
+    def n_dead(self) -> int:
+        """Rows removed from a graph that still take room; `optimize` drops them."""
+        return self._core.n_dead if isinstance(self._core, _core.GraphIndex) else 0
+
+    @property
+    def calibration(self) -> tuple[Calibrated, ...]:
+        """What the last measurement of a graph found, by k, then ef; `explain` shows it as a table.
+
+        Taken by `add` where more than 2,000 rows are there, a fifth of them has changed since the last time, and it
+        adds at least 50.
+        """
+        points = self._core.calibration() if isinstance(self._core, _core.GraphIndex) else []
+        return tuple(Calibrated(*point) for point in points)
+
     def __len__(self) -> int:
         return len(self._core)
 
     def __repr__(self) -> str:
-        parts = f"dim={self.dim}, metric={self.metric!r}, kind={self.kind!r}, dtype={self.dtype!r}, rows={len(self)}"
-        return f"Index({parts})"
+        graph = "".join(f", {name}={value}" for name, value in self._options.items())
+        parts = f"dim={self.dim}, metric={self.metric!r}, kind={self.kind!r}{graph}, dtype={self.dtype!r}"
+        return f"Index({parts}, rows={len(self)})"
 
     def add(self, vectors: ArrayLike, ids: ArrayLike | None = None) -> NDArray[np.int64]:
         """Add vectors; all of them or, after an error, none.
@@ -176,7 +241,8 @@ class Index:
 
         Notes
         -----
-        O(n * dim), amortised: while the index doubles, the codes are made anew around the mean of all rows.
+        O(n * dim), amortised: while the index doubles, the codes are made anew around the mean of all rows. A graph
+        walks once for each row besides; other threads see the rows of one call at once, when all are linked.
         """
         matrix = as_matrix(vectors, "vectors", dim=self.dim, check=False)
         given = None if ids is None else as_ids(ids, n=len(matrix))
@@ -192,7 +258,8 @@ class Index:
         """Remove rows by id; all of them or, after an error, none.
 
         The last rows take the places of those removed, in O(dim) each: `Index.ids` tells the order, which bool masks
-        follow.
+        follow. In a graph they stay as steps of walks, never as results, until more than a quarter of the rows is
+        gone; `optimize` follows by itself then.
 
         Parameters
         ----------
@@ -210,16 +277,35 @@ class Index:
             An id is unknown or repeated; the message names it.
         """
         given = as_ids(ids)
-        self._core.remove(given)
+        if isinstance(self._core, _core.GraphIndex):
+            self._core.remove(given, self._n_threads)
+        else:
+            self._core.remove(given)
         self._n_changes += len(given)
         return len(given)
+
+    def optimize(self) -> None:
+        """Drop the removed rows that a graph still holds, and link their neighbours anew; nothing for "exact".
+
+        The last rows take their places: `Index.ids` tells the order. Searches wait meanwhile.
+        """
+        if isinstance(self._core, _core.GraphIndex) and self._core.n_dead:
+            self._core.optimize(self._n_threads)
+            self._n_changes += 1  # the order of the rows is another
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids` as they are kept, shape (n, dim); an unknown id raises InvalidArgumentError."""
         return self._core.get(as_ids(ids))
 
     def search(
-        self, queries: ArrayLike, k: int, *, filter: Filter | None = None, n_threads: int | None = None
+        self,
+        queries: ArrayLike,
+        k: int,
+        *,
+        recall: float | None = None,
+        ef: int | None = None,
+        filter: Filter | None = None,
+        n_threads: int | None = None,
     ) -> SearchResult:
         """Find the `k` nearest rows of each query.
 
@@ -230,38 +316,154 @@ class Index:
         k : int
             At least 1. Where fewer rows pass, the places left hold id -1 and distance +inf. A place takes 12 bytes;
             results of more than half of the memory are refused.
+        recall : float, optional
+            Share of the `k` nearest rows that is to be found, on average over queries like the rows: above 0, at most
+            1, which means exact. Default for a graph: 0.95. Where it was not reached when that was measured, or
+            nothing was measured yet, the search is exact: `explain` tells. Kind "exact" satisfies any.
+        ef : int, optional
+            Instead of `recall`, for a graph only: rows that a walk keeps in its pool, at least 1; `k` where it is
+            less, exact where it is not below the number of rows.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
-            Applied before scoring: ``min(k, rows that pass)`` results always come back.
+            Applied before scoring: ``min(k, rows that pass)`` results always come back, and they are the exact ones.
         n_threads : int, optional
             Default: that of the index.
 
         Returns
         -------
         SearchResult
-            ``ids`` and ``distances`` of shape (n_queries, k), nearest first, equal distances ordered by id.
+            ``ids`` and ``distances`` of shape (n_queries, k), nearest first, equal distances ordered by id. Distances
+            are exact for both kinds.
 
         Raises
         ------
         InvalidArgumentError
-            Another dim, ``k < 1``, NaN or Inf, a zero query under cosine, a filter that does not fit.
+            Another dim, ``k < 1``, NaN or Inf, a zero query under cosine, a filter that does not fit, `recall` and
+            `ef` both given or out of range, `ef` for kind "exact".
         NotBuiltError
             The index holds no vectors.
 
+        See Also
+        --------
+        explain : says how a search would run.
+
         Notes
         -----
-        Reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query. The method,
-        its proof and the figures are in docs/certified_exact.md.
+        Kind "exact" reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query.
+        The method, its proof and the figures are in docs/certified_exact.md, those of the graph in docs/graph.md.
         """
         points = as_matrix(queries, "queries", dim=self._dim, check=False)
         k = as_k(k, len(points))
+        pool = self._pool(k, recall, ef)
         allowed = self._bitmap(filter)
         n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
         try:
-            ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
+            if isinstance(self._core, _core.GraphIndex):
+                ids, distances, stats = self._core.search(points, k, pool, allowed, n_threads, "auto")
+            else:
+                ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
         except InvalidArgumentError:
             refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
             raise
         return SearchResult(ids, distances, self._metric, SearchStats(**stats))
+
+    def _pool(self, k: int, recall: float | None, ef: int | None) -> int:
+        """Rows that a walk for the `k` nearest keeps, by what was asked for; 0: no walk."""
+        if ef is not None:
+            if self._kind == "exact":
+                raise InvalidArgumentError(f"ef is {show(ef)}, expected None: an index of kind 'exact' walks no links")
+            if recall is not None:
+                raise InvalidArgumentError(f"recall is {show(recall)} and ef {show(ef)}, expected one of them")
+            return as_count(ef, "ef")
+        recall = as_recall(RECALL if recall is None else recall)
+        if recall == 1 or isinstance(self._core, _core.ExactIndex):
+            return 0
+        return self._core.ef_for(k, recall)
+
+    def explain(self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None) -> Plan:
+        """Say how `search` would run, without running it.
+
+        Parameters
+        ----------
+        k : int, default 10
+        recall : float, optional
+        filter : bool mask over rows, array of allowed ids, or Bitmap, optional
+            All as for `search`.
+
+        Returns
+        -------
+        Plan
+            Its repr is made to be read. Where `recall` is out of reach, the search is exact, and ``plan.reason`` says
+            what was reached.
+
+        Examples
+        --------
+        >>> import numpy as np, engine
+        >>> index = engine.Index(4, kind="graph")
+        >>> index.add(np.eye(4)).tolist()
+        [0, 1, 2, 3]
+        >>> index.explain(k=2, recall=0.9)
+        Plan(exact, ef=0, recall=1): 4 rows are fewer than a walk is worth
+        """
+        k = as_count(k, "k")
+        pool = self._pool(k, recall, None)
+        allowed = self._bitmap(filter)
+        asked = RECALL if recall is None else float(recall)
+        points = self.calibration
+        n = len(self)
+        if self._kind == "exact":
+            reason = "every search of this kind is"
+        elif allowed is not None:
+            reason = f"a filter that lets {allowed.count()} of {n} rows pass"
+        elif asked == 1:
+            reason = "recall 1 was asked for"
+        elif n <= SMALL:
+            reason = f"{n} rows are fewer than a walk is worth"
+        elif not points:
+            reason = "nothing was measured yet; see Index.calibration"
+        elif not pool:
+            most = max((p for p in points if p.k == measured_k(points, k)), key=lambda p: p.recall - p.error)
+            reached = f"{most.recall:.4f} ± {most.error:.4f} at k {most.k}, ef {most.ef}"
+            reason = f"recall {asked:g} was not reached: {reached}"
+        elif max(pool, k) >= n:
+            reason = f"{n} rows are no more than the walk would keep"
+        else:
+            return Plan(self._kind, "graph", pool, asked, "as measured on rows held out", points)
+        return Plan(self._kind, "exact", 0, 1.0, reason, points)
+
+    def inspect(self) -> dict[str, int]:
+        """Counts that tell whether the links of a graph are sound; for kind "exact" the number of rows alone.
+
+        Returns
+        -------
+        dict
+            ``n_rows`` (removed ones that still take room included), ``n_links``, what a sound graph has none of
+            (``n_out_of_range``, ``n_self_links``, ``n_repeated``, ``n_after_end``), and ``n_reached``, the rows that
+            walks can get to. While another thread adds, its rows count before they are linked.
+        """
+        return self._core.inspect() if isinstance(self._core, _core.GraphIndex) else {"n_rows": len(self)}
+
+    def verify(self) -> dict[str, int]:
+        """Refuse a graph that is not sound.
+
+        Returns
+        -------
+        dict
+            That of `inspect`.
+
+        Raises
+        ------
+        CorruptIndexError
+            Links out of range, to the row itself, twice the same, or behind the end of a row's; or less than 99.9 % of
+            the rows within reach of walks.
+        """
+        report = self.inspect()
+        wrong = [name for name in ("n_out_of_range", "n_self_links", "n_repeated", "n_after_end") if report.get(name)]
+        if wrong:
+            raise CorruptIndexError(f"graph has {wrong[0]} {report[wrong[0]]}, expected 0")
+        if report.get("n_reached", report["n_rows"]) < REACHED * report["n_rows"]:
+            expected = f"expected at least {REACHED:.1%}"
+            raise CorruptIndexError(f"graph has n_reached {report['n_reached']} of {report['n_rows']} rows, {expected}")
+        return report
 
     def range_search(
         self, queries: ArrayLike, radius: float, *, filter: Filter | None = None, n_threads: int | None = None
@@ -315,7 +517,8 @@ class Index:
         """
         from .storage import write_container
 
-        write_container(path, self._header(), self._core.parts())
+        parts = self._core.parts()  # before the header: its next_id must not be older than they are
+        write_container(path, self._header(), parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = {name: np.array(part) for name, part in self._core.parts().items()}
@@ -328,6 +531,7 @@ class Index:
             "dim": self.dim,
             "metric": self.metric,
             "dtype": self.dtype,
+            **self._options,
             "next_id": self._core.next_id,
             "metadata": self._metadata,
         }
@@ -368,12 +572,58 @@ def _restore(
     header: dict[str, Any], parts: dict[str, NDArray[Any]], n_threads: int | None, n_changes: int = 0
 ) -> Index:
     """An index from what `Index.save` stores; raises whatever does not fit."""
+    kind = header["kind"]
+    options = {name: header[name] for name in GRAPH_OPTIONS if kind == "graph" or name in header}
     index = Index(
-        header["dim"], metric=header["metric"], kind=header["kind"], dtype=header["dtype"], n_threads=n_threads
+        header["dim"], metric=header["metric"], kind=kind, dtype=header["dtype"], n_threads=n_threads, **options
     )
     if not isinstance(header["metadata"], dict):
         raise InvalidArgumentError("metadata is not an object")
     index._metadata = header["metadata"]
     index._n_changes = n_changes
-    index._core = _core.ExactIndex.from_parts(index.dim, index.metric, index.dtype, header["next_id"], parts)
+    fixed = (index.dim, index.metric, index.dtype)
+    if index._options:
+        M, ef_construction, seed = index._options.values()
+        index._core = _core.GraphIndex.from_parts(*fixed, M, ef_construction, seed, header["next_id"], parts)
+    else:
+        index._core = _core.ExactIndex.from_parts(*fixed, header["next_id"], parts)
     return index
+
+
+def graph_options(kind: IndexKind, **given: int | None) -> dict[str, int]:
+    """The options of a graph, with defaults for those not given; empty for other kinds, which refuse them."""
+    options = {}
+    for name, default in GRAPH_OPTIONS.items():
+        value = given[name]
+        if kind != "graph":
+            if value is not None:
+                raise InvalidArgumentError(f"{name} is {show(value)}, expected None: it is for kind 'graph'")
+            continue
+        check = as_seed if name == "seed" else as_count
+        options[name] = default if value is None else check(value, name)
+    return options
+
+
+def as_seed(value: object, name: str) -> int:
+    """`value` as an int of 0 to 2**64 - 1."""
+    try:
+        seed = -1 if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        seed = -1
+    if not 0 <= seed < 2**64:
+        raise InvalidArgumentError(f"{name} is {show(value)}, expected an integer from 0 to 2**64 - 1")
+    return seed
+
+
+def as_recall(value: object) -> float:
+    """`value` as a share to find."""
+    recall = as_finite(value, "recall")
+    if not 0 < recall <= 1:
+        raise InvalidArgumentError(f"recall is {recall:g}, expected more than 0, at most 1")
+    return recall
+
+
+def measured_k(points: tuple[Calibrated, ...], k: int) -> int:
+    """The smallest measured k not below `k`, or else the largest: it decides whether a recall is within reach."""
+    measured = sorted({point.k for point in points})
+    return next((each for each in measured if each >= k), measured[-1])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Metric", "RangeResult", "SearchResult", "SearchStats", "VectorDtype"]
+__all__ = ["Calibrated", "IndexKind", "Metric", "Plan", "RangeResult", "SearchResult", "SearchStats", "VectorDtype"]
 
 Metric = Literal["cosine", "ip", "l2"]
 VectorDtype = Literal["float32", "float16", "bfloat16"]
+IndexKind = Literal["exact", "graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class SearchStats:
     strategy : str
         ``"certified-4bit"``, ``"certified-8bit"`` (screened by codes, then re-scored), ``"certified-float32"``
         (screened by a float32 pass with a bound on its rounding, then re-scored) or ``"plain"`` (few rows: all scored
-        in float64). All of them give the exact answer.
+        in float64). All of them give the exact answer. ``"graph"``: found by walking links, see docs/graph.md.
     n_scored : int
         Rows looked at, through codes or as they are, summed over the queries.
     n_rescored : int
@@ -83,6 +84,50 @@ class SearchResult:
     def similarities(self) -> NDArray[np.float32]:
         """Larger is closer: the cosine, the inner product, or minus the squared distance; -inf where `ids` is -1."""
         return similarities(self.distances, self.metric)
+
+
+class Calibrated(NamedTuple):
+    """What walks with a pool of `ef` rows found of the `k` nearest of rows held out: the mean, and its standard error."""
+
+    k: int
+    ef: int
+    recall: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """How `Index.explain` says that a search would run; its repr shows the table.
+
+    Attributes
+    ----------
+    kind : {"exact", "graph"}
+        That of the index.
+    strategy : {"exact", "graph"}
+        "graph": links are walked. "exact": all rows that pass the filter are screened, and the answer is the exact one.
+    ef : int
+        Rows that a walk keeps in its pool; 0 where the strategy is "exact".
+    recall : float
+        Expected share of the `k` nearest rows among the results: what was asked for, 1.0 where the strategy is "exact".
+    reason : str
+        Why this strategy; where a recall was out of reach, what was reached.
+    calibration : tuple of (k, ef, recall, error)
+        What was measured; empty where nothing was.
+    """
+
+    kind: IndexKind
+    strategy: IndexKind
+    ef: int
+    recall: float
+    reason: str
+    calibration: tuple[Calibrated, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"Plan({self.strategy}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
+        if self.calibration:
+            lines.append(f"{'k':>6}{'ef':>7}{'recall':>9}{'error':>9}")
+        lines += [f"{p.k:6}{p.ef:7}{p.recall:9.4f}{p.error:9.4f}" for p in self.calibration]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
