@@ -1,4 +1,4 @@
-"""The command line `nearfield index | search | classify | info | verify | bench`: for people, and with ``--json`` for programs.
+"""The command line `nearfield index | search | classify | info | verify | bench`: for people, `--json` for programs.
 
 It is the one place where an encoder's name becomes an encoder. Errors are one line on the standard error, or one JSON
 object ``{"error": ...}`` on the standard output; exit code 2 means that the call was wrong, 1 that something else was.

@@ -87,7 +87,7 @@ class SearchResult:
 
 
 class Calibrated(NamedTuple):
-    """What walks with a pool of `ef` rows found of the `k` nearest of rows held out: the mean, and its standard error."""
+    """The share of the `k` nearest that walks with a pool of `ef` rows found, on average, and its standard error."""
 
     k: int
     ef: int
