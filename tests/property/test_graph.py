@@ -172,7 +172,7 @@ def test_removing_half_and_adding_it_again(metric: Metric) -> None:
 def test_other_rows_after_all_were_removed() -> None:
     """Under ip nothing of the former lengths is left."""
     vectors, queries = clustered(0, 4000), clustered(1, 100)
-    index = graph_of(vectors * 1000, "ip")
+    index = graph_of(vectors * np.float32(1e6), "ip")
     index.remove(index.ids)
     index.add(vectors)
     assert recall_of(index, queries, 10, ef=100) > recall_of(graph_of(vectors, "ip"), queries, 10, ef=100) - 0.02
