@@ -12,7 +12,7 @@ from reference import check_range, check_search, rounded_to
 
 import engine
 from engine.storage import read_container, write_container
-from engine.types import Metric, VectorDtype
+from engine.types import IndexKind, Metric, VectorDtype
 
 DIM = 24
 VECTORS = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
@@ -274,20 +274,26 @@ def test_ids_in_a_file_must_be_distinct(index: engine.Index, tmp_path: Path) -> 
             engine.Index.load(path)
 
 
+@pytest.mark.parametrize("kind", ["exact", "graph"])
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
-def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric) -> None:
-    index = engine.Index(40, metric=metric, dtype="bfloat16")
+def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric, kind: IndexKind) -> None:
+    index = engine.Index(40, metric=metric, dtype="bfloat16", kind=kind)
     index.add(np.ones((3, 40)))
     index.save(tmp_path / "x")
     header, arrays = read_container(tmp_path / "x")
     document = (Path(__file__).resolve().parents[2] / "docs" / "file_format.md").read_text("utf-8")
-    section = document.partition("## What an index keeps in it")[2]
+    section, _, of_graph = document.partition("## What an index keeps in it")[2].partition(
+        "## What a graph keeps besides"
+    )
+    if kind == "graph":
+        section += of_graph
     listed = re.findall(r"^\| (`.*?`) \| `(.*?)`", section, re.MULTILINE)
     expected = {name: dtype.replace("\\", "") for names, dtype in listed for name in re.findall(r"`(\w+)`", names)}
     assert {name: array.dtype.str for name, array in arrays.items()} == expected
     assert all(f"`{key}`" in section for key in header)
     n, b = 3, 16 * 2
     sizes = {"vectors": n * 80, "center": 40, "high": n * b + 64, "low": n * b + 64, "bias": n if metric == "l2" else 0}
+    sizes |= {"links": n * 32, "entries": 3, "dead": 0, "calibration": 0, "changed": 1}
     assert {name: len(array) for name, array in arrays.items()} == {name: sizes.get(name, n) for name in expected}
 
 
