@@ -551,7 +551,7 @@ def test_all_vectors_identical(metric: Metric) -> None:
     check_search(index.search(np.ones((1, 8)), 20, recall=1.0), np.ones((1, 8)), np.ones((3000, 8)), 20, metric)
 
 
-@pytest.mark.parametrize(("dim", "n"), [(1, 3000), (2, 3000), (4096, 1200)])
+@pytest.mark.parametrize(("dim", "n"), [(1, 3000), (3, 3000), (4096, 1200)])
 @pytest.mark.parametrize("metric", METRICS)
 def test_dims(dim: int, n: int, metric: Metric) -> None:
     vectors = clustered(3, n, dim)
@@ -718,6 +718,35 @@ def test_memory_that_runs_out_leaves_the_index_as_it_was(tmp_path: Path, mmap: b
     process = run(NO_MEMORY.format(path=str(tmp_path / "x"), mmap=mmap))
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (0, "refused True [2500, 2501, 2502] 2503\n"), stderr
+
+
+INTERRUPTED_REMOVE = """
+import sys
+import numpy as np, engine
+from graphs import clustered, graph_of, state_of
+index = graph_of(clustered(0, 30_000), n_threads=1, ef_construction=20)
+before = state_of(index)
+print("ready", flush=True)
+try:
+    index.remove(np.arange(15_000))
+except KeyboardInterrupt:
+    print(len(index), state_of(index) == before, index.inspect()["n_reached"], flush=True)
+    sys.exit(3)
+"""
+
+
+def test_ctrl_c_during_remove_leaves_the_index_as_it_was() -> None:
+    """Dropping the rows takes a while; it is all or nothing like any other change."""
+    process = run(INTERRUPTED_REMOVE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        threading.Event().wait(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, stdout) == (3, "30000 True 30000\n"), stderr
 
 
 # ---- the others
