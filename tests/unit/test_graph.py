@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from reference import check_range, check_search, rounded_to
 
 import engine
-from engine import _core
+from engine import _core, cli
 from engine.storage import read_container, write_container
 from engine.types import Metric, VectorDtype
 
@@ -521,6 +523,92 @@ def test_verify_finds_links_that_are_not_sound(saved: Any, tmp_path: Path) -> No
         refused(tmp_path, header, {**arrays, "links": broken.ravel()}, match)
     broken = np.full_like(links, 2**32 - 1)
     refused(tmp_path, header, {**arrays, "links": broken.ravel()}, "n_reached 64 of 4000 rows, expected at least 99.9%")
+
+
+# ---- collections and the command line
+
+
+def test_a_collection_may_be_a_graph(tmp_path: Path) -> None:
+    collection = engine.Collection.create(dim=DIM, metric="l2", kind="graph")
+    collection.add(VECTORS, attributes={"row": range(N)})
+    collection.save(tmp_path / "x")
+    for each in (collection, engine.Collection.open(tmp_path / "x")):
+        assert each.index.kind == "graph"
+        exact = each.search(QUERIES, 5, exact=True, columns=["row"])
+        check_search(exact, QUERIES, VECTORS, 5, "l2")
+        np.testing.assert_array_equal(exact.attributes["row"], exact.ids)
+        np.testing.assert_array_equal(each.search(QUERIES, 5, recall=1.0, exact=True).ids, exact.ids)
+        work = [each.search(QUERIES, 5, recall=recall).stats for recall in (0.5, None, 0.99)]
+        assert [stats.strategy for stats in work] == ["graph"] * 3
+        assert work[0].n_scored < work[1].n_scored < work[2].n_scored
+        with pytest.raises(engine.InvalidArgumentError, match=r"recall is 0.9 and exact True, expected one of them"):
+            each.search(QUERIES, 5, recall=0.9, exact=True)
+        with pytest.raises(engine.InvalidArgumentError, match="exact is 1, expected True or False"):
+            each.search(QUERIES, 5, exact=1)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def nearfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command: its exit code, and what it wrote."""
+    pytest.importorskip("typer")
+
+    def run_command(*argv: object) -> tuple[int, str, str]:
+        return (cli.main([str(word) for word in argv]), *capsys.readouterr())
+
+    return run_command
+
+
+def test_verify_of_sound_files(shared: engine.Index, tmp_path: Path, nearfield: Callable[..., Any]) -> None:
+    shared.save(tmp_path / "graph")
+    collection = engine.Collection.create(dim=2)
+    collection.add([[1, 0], [0, 1]])
+    collection.save(tmp_path / "collection")
+    code, out, _ = nearfield("verify", tmp_path / "graph")
+    assert (code, out.splitlines()[0]) == (0, f"{tmp_path}/graph is sound: {N} rows, kind graph")
+    assert ["n_reached", str(N)] in [line.split() for line in out.splitlines()]
+    assert nearfield("verify", tmp_path / "collection")[:2] == (
+        0,
+        f"{tmp_path}/collection is sound: 2 rows, kind exact\n",
+    )
+    facts = json.loads(nearfield("verify", tmp_path / "graph", "--json")[1])
+    assert (facts["file"], facts["kind"], facts["rows"], facts["sound"]) == (f"{tmp_path}/graph", "graph", N, True)
+    assert facts["report"] == shared.inspect()
+
+
+def test_verify_of_damaged_files(saved: Any, tmp_path: Path, nearfield: Callable[..., Any]) -> None:
+    """A flipped bit, links that are not sound, columns that do not fit, no file at all: each is exit code 1."""
+    header, arrays = saved
+    damaged = bytearray((tmp_path / "x").read_bytes())
+    damaged[-100] ^= 1
+    (tmp_path / "bit").write_bytes(damaged)
+    links = arrays["links"].copy()
+    links[0] = 0
+    write_container(tmp_path / "links", header, {**arrays, "links": links})
+    meta = {"version": 1, "columns": {"label": ["a"]}, "skipped": [], "encoder": {}, "items": None}
+    write_container(tmp_path / "columns", {**header, "metadata": {"nearfield.collection": meta}}, arrays)
+    for name, message in [
+        ("bit", "checksum"),
+        ("links", "n_self_links 1"),
+        ("columns", "label"),
+        ("no", "No such file"),
+    ]:
+        code, out, error = nearfield("verify", tmp_path / name)
+        assert (code, out) == (1, "")
+        assert message in error
+        code, out, error = nearfield("verify", tmp_path / name, "--json")
+        assert (code, error) == (1, "")
+        assert message in json.loads(out)["error"]
+
+
+def test_index_with_a_kind(tmp_path: Path, nearfield: Callable[..., Any]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
+    call = ("index", tmp_path, "--encoder", "pixels", "--out", tmp_path / "x.nrf")
+    assert nearfield(*call, "--kind", "graph")[0] == 0
+    assert engine.Collection.open(tmp_path / "x.nrf").index.kind == "graph"
+    assert nearfield(*call)[0] == 0
+    assert engine.Collection.open(tmp_path / "x.nrf").index.kind == "exact"
+    assert nearfield(*call, "--kind", "tree")[0] == 2
 
 
 # ---- odd data
