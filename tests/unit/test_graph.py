@@ -245,6 +245,25 @@ def test_calibration_is_a_table(shared: engine.Index) -> None:
     assert all(0 <= point.recall <= 1 and 0 <= point.error < 0.1 and point.ef >= point.k for point in points)
 
 
+@pytest.mark.parametrize("piece", [40, 500])
+def test_the_calibration_follows_the_rows(index: engine.Index, piece: int) -> None:
+    """It is renewed when a fifth of them has changed, in pieces of any size."""
+    before = index.calibration
+    index.add(clustered(2, 400))
+    assert index.calibration == before
+    for seed in range(1000 // piece):
+        index.add(clustered(seed, piece) * 3)
+    assert index.calibration != before
+
+
+def test_the_calibration_goes_with_the_rows(index: engine.Index) -> None:
+    """What was measured on rows that are gone says nothing of others."""
+    before = index.calibration
+    index.remove(index.ids)
+    index.add(np.random.default_rng(0).standard_normal((1500, DIM)))
+    assert index.calibration != before
+
+
 def test_filters_are_exact(shared: engine.Index, rng: np.random.Generator) -> None:
     for share in (0.001, 0.1, 0.9):
         mask = rng.random(N) < share
@@ -579,19 +598,15 @@ def test_verify_of_damaged_files(saved: Any, tmp_path: Path, nearfield: Callable
     """A flipped bit, links that are not sound, columns that do not fit, no file at all: each is exit code 1."""
     header, arrays = saved
     damaged = bytearray((tmp_path / "x").read_bytes())
-    damaged[-100] ^= 1
+    damaged[len(damaged) // 2] ^= 1
     (tmp_path / "bit").write_bytes(damaged)
     links = arrays["links"].copy()
     links[0] = 0
     write_container(tmp_path / "links", header, {**arrays, "links": links})
     meta = {"version": 1, "columns": {"label": ["a"]}, "skipped": [], "encoder": {}, "items": None}
     write_container(tmp_path / "columns", {**header, "metadata": {"nearfield.collection": meta}}, arrays)
-    for name, message in [
-        ("bit", "checksum"),
-        ("links", "n_self_links 1"),
-        ("columns", "label"),
-        ("no", "No such file"),
-    ]:
+    expected = {"bit": "checksum", "links": "n_self_links 1", "columns": "label", "no": "No such file"}
+    for name, message in expected.items():
         code, out, error = nearfield("verify", tmp_path / name)
         assert (code, out) == (1, "")
         assert message in error
