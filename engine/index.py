@@ -31,7 +31,7 @@ from .types import Calibrated, IndexKind, Metric, Plan, RangeResult, SearchResul
 
 __all__ = ["Filter", "Index"]
 
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 KINDS = ("exact", "graph")
 GRAPH_OPTIONS = {"M": 32, "ef_construction": 200, "seed": 0}  # and their defaults
 RECALL = 0.95  # asked for where nothing is
@@ -63,8 +63,9 @@ class Index:
     seed : int, default 0
         Of the order in which rows are linked. The same calls with the same seed make the same graph, for any number
         of threads.
-    dtype : {"float32", "float16", "bfloat16"}
-        How the vectors are kept. Distances are exact for the vectors as kept.
+    dtype : {"float32", "float16", "bfloat16", "int8"}
+        How the vectors are kept. Distances are exact for the vectors as kept. "int8", for a graph only, keeps nothing but
+        the codes: about ``dim + 24`` bytes a row, each number in 256 steps of its row's range.
     n_threads : int, optional
         Used by `add` and, where they are not told otherwise, by searches. Default: every core the process may use.
 
@@ -119,7 +120,7 @@ class Index:
         dim = as_count(dim, "dim", most=MAX_DIM)
         as_choice(metric, "metric", METRICS)
         as_choice(kind, "kind", KINDS)
-        as_choice(dtype, "dtype", DTYPES)
+        as_choice(dtype, "dtype", DTYPES if kind == "graph" else DTYPES[:3])
         self._metric: Metric = metric
         self._kind: IndexKind = kind
         self._dtype: VectorDtype = dtype

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Calibrated", "IndexKind", "Metric", "Plan", "RangeResult", "SearchResult", "SearchStats", "VectorDtype"]
 
 Metric = Literal["cosine", "ip", "l2"]
-VectorDtype = Literal["float32", "float16", "bfloat16"]
+VectorDtype = Literal["float32", "float16", "bfloat16", "int8"]
 IndexKind = Literal["exact", "graph"]
 
 

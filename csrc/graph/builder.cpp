@@ -15,6 +15,38 @@ namespace {
 
 using Edge = std::pair<std::uint32_t, std::uint32_t>;  // to, from
 
+/// Links one of `parents`, nearest first, to `row`: one of the first with room, else the nearest in place of its furthest link,
+/// which `row` then has instead.
+void adopt(std::uint32_t row, std::span<const std::uint32_t> parents, Links& links, Undo* undo) {
+  std::vector<std::uint32_t> to;
+  const auto take = [&](std::uint32_t parent) {
+    const auto present = links.of(parent);
+    to.assign(present.begin(), present.end());
+  };
+  const auto set = [&](std::uint32_t parent) {
+    if (undo) undo->keep(links, parent);
+    links.set(parent, to);
+  };
+  for (const std::uint32_t parent : parents.first(std::min<std::size_t>(parents.size(), 4))) {
+    take(parent);
+    if (parent == row || std::ranges::find(to, row) != to.end()) return;  // reached meanwhile
+    if (to.size() == links.degree()) continue;
+    to.push_back(row);
+    return set(parent);
+  }
+  if (parents.empty()) return;
+  take(parents[0]);
+  const std::uint32_t freed = std::exchange(to.back(), row);
+  set(parents[0]);
+  take(row);
+  if (freed == row || std::find(to.begin(), to.end(), freed) != to.end()) return;
+  if (to.size() < links.degree())
+    to.push_back(freed);
+  else
+    to.back() = freed;
+  set(row);
+}
+
 /// Rows of a batch, cut in pieces for the threads.
 constexpr std::size_t kPiece = 32;
 
@@ -49,7 +81,10 @@ class Builder {
     std::vector<Edge> edges;
     for (const std::vector<Edge>& some : found) edges.insert(edges.end(), some.begin(), some.end());
     std::sort(edges.begin(), edges.end());
-    change([&] { link_back(edges); });
+    change([&] {
+      link_back(edges);
+      for (const std::uint32_t row : batch) keep_linked(row);
+    });
   }
 
  private:
@@ -85,6 +120,7 @@ class Builder {
       for (std::size_t t = p * kPiece; t < std::min(n_targets, (p + 1) * kPiece); ++t) {
         const std::uint32_t row = edges[starts[t]].first;
         const auto present = links_.of(row);
+        if (options_.undo) options_.undo->keep(links_, row);
         candidates.assign(present.begin(), present.end());
         for (std::size_t e = starts[t]; e < starts[t + 1]; ++e) {
           if (candidates.size() == Pruner::kMost) {
@@ -97,6 +133,14 @@ class Builder {
                                                              : pruner.choose(row, candidates, keep(), options_.alpha));
       }
     });
+  }
+
+  /// A row that all it links to have dropped again, an outlier say, is given back one link.
+  void keep_linked(std::uint32_t row) {
+    const auto present = links_.of(row);
+    const std::vector<std::uint32_t> parents(present.begin(), present.end());
+    const auto links_back = [&](std::uint32_t to) { return std::ranges::find(links_.of(to), row) != links_.of(to).end(); };
+    if (std::ranges::none_of(parents, links_back)) adopt(row, parents, links_, options_.undo);
   }
 
   /// A row that has to choose leaves some room, so that it need not do so for each new link.
@@ -128,30 +172,11 @@ Bitmap reach(const Links& links, std::span<const std::uint32_t> entries) {
   return reached;
 }
 
-/// Links a reached row of `pool` to `row`, if need be in place of its furthest, which `row` links to instead.
-void adopt(std::uint32_t row, const Pool& pool, Links& links) {
-  std::vector<std::uint32_t> to;
-  const auto take = [&](std::uint32_t parent) {
-    const auto present = links.of(parent);
-    to.assign(present.begin(), present.end());
-  };
-  for (std::size_t i = 0; i < pool.size(); ++i) {
-    if (pool.row(i) == row) return;  // reached meanwhile
-    take(pool.row(i));
-    if (to.size() == links.degree()) continue;
-    to.push_back(row);
-    return links.set(pool.row(i), to);
-  }
-  take(pool.row(0));
-  const std::uint32_t freed = std::exchange(to.back(), row);
-  links.set(pool.row(0), to);
-  take(row);
-  if (std::find(to.begin(), to.end(), freed) != to.end()) return;
-  if (to.size() < links.degree())
-    to.push_back(freed);
-  else
-    to.back() = freed;
-  links.set(row, to);
+/// A number that looks random, the same for the same one.
+std::uint64_t mixed(std::uint64_t x) noexcept {
+  x = (x ^ x >> 30) * 0xbf58'476d'1ce4'e5b9u;
+  x = (x ^ x >> 27) * 0x94d0'49bb'1331'11ebu;
+  return x ^ x >> 31;
 }
 
 /// A graph over one in kShare of the rows before `n_old` and of `added`.
@@ -172,8 +197,10 @@ Entrance::Layer make_layer(const Base& base, std::size_t n_old, std::span<const 
   layer.links.grow(n);
   Entrance entrance;
   const Change at_once = [](const std::function<void()>& apply) { apply(); };
-  link(sample, order, options, layer.links, entrance, workspaces, cancel, at_once);
-  mend(sample, options, layer.links, entrance, workspaces, cancel);
+  BuildOptions own = options;
+  own.undo = nullptr;
+  link(sample, order, own, layer.links, entrance, workspaces, cancel, at_once);
+  mend(sample, own, layer.links, entrance, workspaces, cancel);
   layer.starts = entrance.starts();
   return layer;
 }
@@ -181,15 +208,22 @@ Entrance::Layer make_layer(const Base& base, std::size_t n_old, std::span<const 
 }  // namespace
 
 void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links, Entrance& entrance,
-          Workspaces& workspaces, Cancel& cancel, const Change& change, std::size_t n_held,
-          const std::function<void(std::span<const std::uint32_t>)>& held) {
+          Workspaces& workspaces, Cancel& cancel, const Change& change) {
   Builder builder(base, options, links, workspaces, cancel);
   const std::size_t n_old = links.size() - order.size();
   std::size_t done = 0;
+  // The starts are a fair sample of all rows so far, so that rows unlike those before have theirs.
+  std::size_t n_met = n_old;
   const auto start_at = [&](std::span<const std::uint32_t> rows) {
     std::vector<std::uint32_t> starts = entrance.starts();
-    const std::size_t n = std::min(rows.size(), Entrance::kStarts - starts.size());
-    starts.insert(starts.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n));
+    for (const std::uint32_t row : rows) {
+      ++n_met;
+      const std::size_t place = mixed(n_met) % n_met;
+      if (starts.size() < Entrance::kStarts)
+        starts.push_back(row);
+      else if (place < Entrance::kStarts)
+        starts[place] = row;
+    }
     change([&] { entrance.set_starts(std::move(starts)); });
   };
   if (entrance.starts().empty() && !order.empty()) {
@@ -197,15 +231,13 @@ void link(const Base& base, std::span<const std::uint32_t> order, const BuildOpt
     done = 1;
   }
   while (done < order.size()) {
-    const std::size_t n_left = order.size() - done;
-    if (n_held && n_left == n_held) held(order.last(n_held));
     // More rows at a time would miss too many of their own nearest.
     const std::size_t n_linked = std::max<std::size_t>(n_old + done, 1);
     const std::size_t most = std::clamp<std::size_t>(n_linked / 2, 1, std::max<std::size_t>(links.size() / 50, 1000));
-    const auto batch = order.subspan(done, std::min(most, n_left > n_held ? n_left - n_held : n_left));
+    const auto batch = order.subspan(done, std::min(most, order.size() - done));
     builder.insert(batch, entrance, change);
     done += batch.size();
-    if (entrance.starts().size() < Entrance::kStarts) start_at(batch);
+    start_at(batch);
     if (n_old + done >= Entrance::kLayered && n_old + done >= 2 * Entrance::kShare * entrance.layer().rows.size()) {
       Entrance::Layer layer = make_layer(base, n_old, order.first(done), options, workspaces, cancel);
       change([&] { entrance.set_layer(std::move(layer)); });
@@ -256,7 +288,10 @@ void mend(const Base& base, const BuildOptions& options, Links& links, const Ent
       const auto rows = std::span(lost).subspan(first, std::min(kPiece, lost.size() - first));
       builder.for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
         walk(links, entrance.rows_for(scorer, *lease), scorer, options.ef, *lease);
-        adopt(rows[i], (*lease).pool, links);
+        const Pool& pool = (*lease).pool;
+        std::vector<std::uint32_t> parents(pool.size());
+        for (std::size_t p = 0; p < parents.size(); ++p) parents[p] = pool.row(p);
+        adopt(rows[i], parents, links, options.undo);
       });
     }
   }

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -15,10 +16,36 @@
 
 namespace engine::graph {
 
+/// Links as they were before they changed, so that a change that fails can be taken back.
+class Undo {
+ public:
+  /// Rows from `n_rows` on are new: nothing of theirs is kept.
+  Undo(std::size_t n_rows, std::size_t degree) : n_rows_(n_rows), degree_(degree) {}
+
+  void keep(const Links& links, std::size_t row) {
+    if (row >= n_rows_) return;
+    std::lock_guard lock(mutex_);
+    kept_.push_back(static_cast<std::uint32_t>(row));
+    kept_.insert(kept_.end(), links.place(row), links.place(row) + degree_);
+  }
+  void take_back(Links& links) const noexcept {
+    for (std::size_t at = kept_.size(); at; at -= degree_ + 1) {
+      const std::uint32_t* const entry = kept_.data() + at - degree_ - 1;
+      links.set(entry[0], {entry + 1, degree_});
+    }
+  }
+
+ private:
+  std::size_t n_rows_, degree_;
+  std::mutex mutex_;
+  std::vector<std::uint32_t> kept_;
+};
+
 struct BuildOptions {
   std::size_t ef = 200;  // rows that an insertion looks at
   float alpha = 1.2f;    // how much nearer another link must be for a candidate to be left out
   std::size_t n_threads = 1;
+  Undo* undo = nullptr;
 };
 
 /// What is linked: rows by their codes and, where the vectors themselves are needed, in full.
@@ -34,12 +61,8 @@ using Change = std::function<void(const std::function<void()>&)>;
 /// Links the rows of `order`, whose places in `links` are there and empty, in that order. Rows come in batches, each half as many
 /// as are linked already at most: a batch walks the graph as it was before, so that the result depends on the order alone and not
 /// on threads. All else that changes, links of rows linked before and `entrance`, changes within `change`.
-///
-/// Before the last `n_held` rows are linked, `held` is called with them: nothing knows of them then, so that they serve to
-/// measure.
 void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links, Entrance& entrance,
-          Workspaces& workspaces, Cancel& cancel, const Change& change, std::size_t n_held = 0,
-          const std::function<void(std::span<const std::uint32_t>)>& held = {});
+          Workspaces& workspaces, Cancel& cancel, const Change& change);
 
 /// Gives rows new links where some of their present ones are `gone`: to the nearest of those left and of those that the
 /// lost ones led to. Links of other rows stay.

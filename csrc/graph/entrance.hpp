@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -46,11 +47,6 @@ class Entrance {
 
   void set_starts(std::vector<std::uint32_t> starts) noexcept { starts_ = std::move(starts); }
   void set_layer(Layer layer) noexcept { layer_ = std::move(layer); }
-  /// Forgets rows from `n_rows` on; a layer that has some goes altogether.
-  void truncate(std::size_t n_rows) noexcept {
-    std::erase_if(starts_, [n_rows](std::uint32_t row) { return row >= n_rows; });
-    if (std::ranges::any_of(layer_.rows, [n_rows](std::uint32_t row) { return row >= n_rows; })) layer_ = {};
-  }
   /// The same entrance where row r is called `now[r]`, or is gone (kNone).
   Entrance renumbered(std::span<const std::uint32_t> now) const {
     Entrance result;

@@ -44,12 +44,6 @@ class Links {
   void truncate(std::size_t n_rows) noexcept { array_.truncate(n_rows * degree_); }
   /// Makes later calls of `set` safe from several threads, for different rows.
   void make_writable() { array_.writable(); }
-  /// Drops the links of a row to rows from `n_rows` on.
-  void drop_from(std::size_t row, std::uint32_t n_rows) noexcept {
-    std::uint32_t* const first = const_cast<std::uint32_t*>(place(row));
-    std::fill(std::remove_if(first, first + degree_, [n_rows](std::uint32_t to) { return to >= n_rows; }), first + degree_,
-              kNone);
-  }
   void set(std::size_t row, std::span<const std::uint32_t> links) noexcept {
     std::uint32_t* const first = const_cast<std::uint32_t*>(place(row));
     std::fill(std::copy(links.begin(), links.end(), first), first + degree_, kNone);

@@ -23,11 +23,17 @@ inline constexpr int kTogether = 2;
 /// A row that comes in this close to being expanded has its links asked for at once.
 inline constexpr std::size_t kSoon = 4;
 
+/// Every row counts.
+struct AcceptAll {
+  constexpr bool operator()(std::uint32_t) const noexcept { return true; }
+};
+
 /// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
-/// `work.pool`, nearest first. Best-first search over one sorted pool. Returns how many rows were scored.
-template <class Scorer>
+/// `work.pool`, nearest first. Best-first search over one sorted pool. Rows that `accept` refuses
+/// are as if they were not there. Returns how many rows were scored.
+template <class Scorer, class Accept = AcceptAll>
 std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef,
-                 Workspace& work) {
+                 Workspace& work, Accept accept = {}) {
   VisitedSet& visited = work.visited;
   Pool& pool = work.pool;
   visited.start(links.size());
@@ -43,7 +49,7 @@ std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, con
     n = 0;
   };
   const auto meet = [&](std::uint32_t row) {
-    if (!visited.insert(row)) return;
+    if (!visited.insert(row) || !accept(row)) return;
     scorer.prefetch(row);
     rows[n++] = row;
     if (n == rows.size()) score();

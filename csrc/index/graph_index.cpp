@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -10,7 +11,6 @@
 #include <random>
 #include <shared_mutex>
 #include <string>
-#include <unordered_set>
 
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
@@ -20,6 +20,7 @@
 #include "index/calibration.hpp"
 #include "index/store.hpp"
 #include "util/fair_mutex.hpp"
+#include "util/rounding.hpp"
 #include "util/thread_pool.hpp"
 #include "util/topk.hpp"
 
@@ -30,8 +31,12 @@ namespace {
 constexpr std::size_t kSmall = 1000;
 /// Queries of a block, coded together.
 constexpr std::size_t kBlock = 16;
-/// Rows held out to calibrate.
+/// Rows held out to calibrate, at most a twentieth of all.
 constexpr std::size_t kHeldOut = 400;
+/// Codes of few dims say too little to walk by, and a scan of so short rows is fast.
+constexpr std::size_t kFewDims = 8;
+/// Rows of other lengths would leave the range of float32 when squared: no walks then.
+constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 
 constexpr std::size_t kMostRows = graph::Pool::kExpanded;
 
@@ -47,9 +52,11 @@ struct GraphIndex::State : Store {
   Bitmap dead;                // of the visible rows
   std::size_t n_visible = 0;  // an add under way has stored more
   std::vector<CalibrationPoint> calibration;
-  std::size_t n_changed = 0;  // rows added and removed since it was measured
-  std::vector<float> lift;    // ip: see graph::Base; empty until rows are linked
-  double most_squared = 0;    // ip: the longest row when that began
+  std::size_t n_changed = 0;   // rows added and removed since it was measured
+  std::size_t n_unmended = 0;  // rows added since all were known to be within reach
+  float longest = 0;           // row, as coded
+  std::vector<float> lift;     // ip: see graph::Base; empty until rows are linked
+  double most_squared = 0;     // ip: the longest row when that began
   mutable graph::Workspaces workspaces;
   std::mutex writing;  // one change at a time; it takes `mutex` only where searches must not look
   mutable FairMutex mutex;
@@ -89,16 +96,19 @@ struct GraphIndex::State : Store {
     return exact::search(visible(), queries, k, options, cancel, found, distances);
   }
 
+  /// Whether walks find anything: where not, searches are exact.
+  bool walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
+
   /// Walks for a block of queries; each leaves its nearest rows in a workspace for `emit(q, pool)`.
-  template <class Emit>
-  std::size_t walk(MatrixView queries, std::size_t ef, Emit emit) const {
+  template <class Emit, class Accept = graph::AcceptAll>
+  std::size_t walk(MatrixView queries, std::size_t ef, Emit emit, Accept accept = {}) const {
     const exact::CodedQueries coded(queries, codes, 127);
     const graph::Workspaces::Lease lease(workspaces);
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q].sum, bias, static_cast<float>(1 / coded[q].scale));
-      n_scored += graph::walk(links, entrance.rows_for(scorer, *lease), scorer, ef, *lease);
+      n_scored += graph::walk(links, entrance.rows_for(scorer, *lease), scorer, ef, *lease, accept);
       emit(q, (*lease).pool);
     }
     return n_scored;
@@ -122,7 +132,9 @@ struct GraphIndex::State : Store {
     return hits.take_sorted();
   }
 
-  void lift_rows() {
+  /// Notes the lengths of rows from `first` on.
+  void note_lengths(std::size_t first) {
+    for (std::size_t row = first; row < size(); ++row) longest = std::max(longest, second_bound(codes.bound8()[row]));
     if (metric != Metric::ip) return;
     const std::vector<float> zero(dim);
     std::vector<float> vector(dim);
@@ -132,18 +144,32 @@ struct GraphIndex::State : Store {
       kernels::active().dot_norm[0](zero.data(), vector.data(), dim, &unused, &norm);
       return norm;
     };
-    if (lift.empty())
-      for (std::size_t row = 0; row < size(); ++row) most_squared = std::max(most_squared, squared(row));
+    double most = 0;
+    for (std::size_t row = lift.size(); row < size(); ++row) most = std::max(most, squared(row));
+    if (lift.empty()) {
+      most_squared = most;
+    } else if (most > most_squared) {  // all are lifted anew, with some room
+      most_squared = 1.2 * most;
+      lift.clear();
+    }
+    lift.reserve(size());
     for (std::size_t row = lift.size(); row < size(); ++row)
       lift.push_back(static_cast<float>(std::sqrt(std::max(0.0, most_squared - squared(row)))));
   }
 
-  /// Measures what walks find of `queries`, rows that nothing links to yet.
-  std::vector<CalibrationPoint> measure(std::span<const std::uint32_t> queries, std::size_t n_threads, Cancel& cancel) const {
+  /// Measures what walks find of live rows, as if those were not there.
+  std::vector<CalibrationPoint> measure(std::size_t n_threads, Cancel& cancel) const {
     Bitmap hidden = dead;
     hidden.resize(size());
+    std::vector<std::uint32_t> live, queries;
+    (~hidden).for_each([&](std::size_t row) { live.push_back(static_cast<std::uint32_t>(row)); });
+    std::sample(live.begin(), live.end(), std::back_inserter(queries), std::min(kHeldOut, live.size() / 20),
+                std::mt19937_64(params.seed + live.size()));
     for (const std::uint32_t row : queries) hidden.set(row);
     const Bitmap others = ~hidden;
+    Bitmap held(size());
+    for (const std::uint32_t row : queries) held.set(row);
+    const auto accept = [&held](std::uint32_t row) { return !held.test(row); };
     std::vector<float> vectors(queries.size() * dim);
     for (std::size_t i = 0; i < queries.size(); ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
     const MatrixView given{vectors.data(), queries.size(), dim};
@@ -163,20 +189,25 @@ struct GraphIndex::State : Store {
           cancel.check();
           const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
           std::size_t n_rescored = 0;
-          walk(own, ef, [&](std::size_t q, const graph::Pool& pool) {
-            const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
-            const std::vector<Hit> hits = rescore(own.row(q), pool, k, size(), n_rescored);
-            const auto found = std::count_if(hits.begin(), hits.end(),
-                                             [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
-            recalls[b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
-          });
+          walk(
+              own, ef,
+              [&](std::size_t q, const graph::Pool& pool) {
+                const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
+                const std::vector<Hit> hits = rescore(own.row(q), pool, k, size(), n_rescored);
+                const auto found = std::count_if(
+                    hits.begin(), hits.end(), [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
+                recalls[b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
+              },
+              accept);
         });
         const auto n = static_cast<double>(recalls.size());
         const double mean = std::accumulate(recalls.begin(), recalls.end(), 0.0) / n;
         double spread = 0;
         for (const double recall : recalls) spread += (recall - mean) * (recall - mean);
-        points.push_back({static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(ef), static_cast<float>(mean),
-                          static_cast<float>(std::sqrt(spread) / n)});
+        // Even where all were found, one place of all might not have been.
+        const double error = std::max(std::sqrt(spread) / n, 1 / (n * static_cast<double>(k)));
+        points.push_back(
+            {static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(ef), static_cast<float>(mean), static_cast<float>(error)});
         if (mean >= 0.9995) break;
       }
     }
@@ -193,25 +224,54 @@ struct GraphIndex::State : Store {
     std::iota(order.begin(), order.end(), static_cast<std::uint32_t>(first));
     std::shuffle(order.begin(), order.end(), std::mt19937_64(params.seed + first));
 
-    n_changed += order.size();
-    const bool measures = size() > 2 * kSmall && n_changed * 5 >= size() && order.size() >= 50;
-    const std::size_t n_held = measures ? std::min(kHeldOut, order.size() / 5) : 0;
-    std::vector<CalibrationPoint> points;
-    graph::link(base(), order, options(n_threads), links, entrance, workspaces, cancel, change, n_held,
-                [&](std::span<const std::uint32_t> queries) { points = measure(queries, n_threads, cancel); });
-    if (order.size() * 10 >= size())
-      change([&] { graph::mend(base(), options(n_threads), links, entrance, workspaces, cancel); });
-    if (!measures) return;
-    std::unique_lock lock(mutex);
-    calibration = std::move(points);
+    graph::Undo undo(first, params.degree);
+    graph::Entrance entered = entrance;
+    graph::BuildOptions own = options(n_threads);
+    own.undo = &undo;
+    try {
+      graph::link(base(), order, own, links, entrance, workspaces, cancel, change);
+      if (metric == Metric::ip) start_at_longest(change);
+      // Rows that lost their last link to them: looked for whenever one in a hundred is new.
+      const std::size_t n_new = n_unmended + order.size();
+      const bool mends = n_new * 100 >= size();
+      if (mends) change([&] { graph::mend(base(), own, links, entrance, workspaces, cancel); });
+      std::optional<std::vector<CalibrationPoint>> points;
+      const std::size_t n_live = size() - dead.count();
+      if (walkable() && n_live > 2 * kSmall && (n_changed + order.size()) * 5 >= n_live) points = measure(n_threads, cancel);
+      std::unique_lock lock(mutex);
+      n_unmended = mends ? 0 : n_new;
+      n_changed += order.size();
+      settle(std::move(points));
+    } catch (...) {
+      std::unique_lock lock(mutex);
+      undo.take_back(links);
+      entrance = std::move(entered);
+      throw;
+    }
+  }
+
+  /// The largest inner products are mostly those of long rows.
+  void start_at_longest(const graph::Change& change) {
+    std::vector<std::uint32_t> rows(size());
+    std::iota(rows.begin(), rows.end(), 0u);
+    const std::size_t n = std::min(rows.size(), graph::Entrance::kStarts / 2);
+    std::partial_sort(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n), rows.end(),
+                      [this](auto a, auto b) { return lift[a] != lift[b] ? lift[a] < lift[b] : a < b; });
+    std::vector<std::uint32_t> starts(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n));
+    for (const std::uint32_t row : entrance.starts())
+      if (starts.size() < graph::Entrance::kStarts && std::ranges::find(starts, row) == starts.end()) starts.push_back(row);
+    change([&] { entrance.set_starts(std::move(starts)); });
+  }
+
+  void settle(std::optional<std::vector<CalibrationPoint>> points) noexcept {
+    if (!points) return;
+    calibration = std::move(*points);
     n_changed = 0;
   }
 
   /// Takes back an `add` that failed: rows from `n_rows` on, and all links to them.
   void unlink(std::size_t n_rows, std::int64_t next) noexcept {
     links.truncate(n_rows);
-    for (std::size_t row = 0; row < n_rows; ++row) links.drop_from(row, static_cast<std::uint32_t>(n_rows));
-    entrance.truncate(n_rows);
     lift.resize(std::min(lift.size(), n_rows));
     Store::truncate(n_rows);
     next_id = next;
@@ -250,7 +310,15 @@ struct GraphIndex::State : Store {
     lift = std::move(lifted);
     dead = Bitmap(n_new);
     n_visible = n_new;
-    if (n_new) graph::mend(base(), options(n_threads), links, entrance, workspaces, cancel);
+    longest = 0;
+    for (std::size_t row = 0; row < n_new; ++row) longest = std::max(longest, second_bound(codes.bound8()[row]));
+    if (n_new <= 2 * kSmall) calibration.clear();
+    try {
+      Cancel never;  // the rows are gone: nothing may fail any more
+      graph::mend(base(), options(n_threads), links, entrance, workspaces, never);
+    } catch (const std::bad_alloc&) {
+      n_unmended = n_new;  // the next add mends
+    }
   }
 };
 
@@ -318,7 +386,7 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
       room.resize(first + vectors.n_rows);
       added = s.append(vectors, ids, n_threads, cancel);
       s.links.grow(s.size());
-      s.lift_rows();
+      s.note_lengths(first);
       room.resize(first);
     }
     s.link(first, n_threads, cancel);
@@ -337,12 +405,21 @@ void GraphIndex::remove(std::span<const std::int64_t> ids, std::size_t n_threads
   std::lock_guard writing(state_->writing);
   State& s = *state_;
   std::unique_lock lock(s.mutex);
-  s.rows_of_all(ids).for_each([&](std::size_t row) {
+  const Bitmap gone = s.rows_of_all(ids);
+  gone.for_each([&](std::size_t row) {
     s.forget(row);
     s.dead.set(row);
   });
+  try {
+    if (s.dead.count() * 4 > s.n_visible) s.compact(n_threads, cancel);
+  } catch (...) {
+    gone.for_each([&](std::size_t row) {
+      s.rows.insert(row, s.ids.span());
+      s.dead.reset(row);
+    });
+    throw;
+  }
   s.n_changed += ids.size();
-  if (s.dead.count() * 4 > s.n_visible) s.compact(n_threads, cancel);
 }
 
 void GraphIndex::optimize(std::size_t n_threads, Cancel& cancel) {
@@ -379,7 +456,7 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, std::size_t ef
   const std::size_t n_live = s.n_live();
   if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   const std::size_t reachable = std::min(k, n_live);
-  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live)
+  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live || !s.walkable())
     return s.exactly(queries, k, options, cancel, ids, distances);
   exact::check(s.visible(), queries);
   const auto started = std::chrono::steady_clock::now();
@@ -427,7 +504,7 @@ RangeHits GraphIndex::range_search(MatrixView queries, double radius, const Sear
 
 std::size_t GraphIndex::ef_for(std::size_t k, double recall) const {
   std::shared_lock lock(state_->mutex);
-  return choose_ef(state_->calibration, k, recall);
+  return state_->walkable() ? choose_ef(state_->calibration, k, recall) : 0;
 }
 std::vector<CalibrationPoint> GraphIndex::calibration() const {
   std::shared_lock lock(state_->mutex);
@@ -485,6 +562,7 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
   }
   s.take_parts(next_id, parts, &s.dead);
   s.n_visible = n;
+  for (const std::uint32_t bound : s.codes.bound8().span()) s.longest = std::max(s.longest, second_bound(bound));
   if (n >= kMostRows) corrupt("ids has length " + std::to_string(n) + ", more than a graph can hold");
   // A list of rows below `most`, with kNone where it may be short.
   const auto rows_in = [&](const char* name, std::size_t most, bool short_lists) {
