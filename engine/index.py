@@ -64,8 +64,8 @@ class Index:
         Of the order in which rows are linked. The same calls with the same seed make the same graph, for any number
         of threads.
     dtype : {"float32", "float16", "bfloat16", "int8"}
-        How the vectors are kept. Distances are exact for the vectors as kept. "int8", for a graph only, keeps nothing but
-        the codes: about ``dim + 24`` bytes a row, each number in 256 steps of its row's range.
+        How the vectors are kept. Distances are exact for the vectors as kept. "int8", for a graph only, keeps nothing
+        but the codes: about ``dim + 24`` bytes a row, each number in 256 steps of its row's range.
     n_threads : int, optional
         Used by `add` and, where they are not told otherwise, by searches. Default: every core the process may use.
 
