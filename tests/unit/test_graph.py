@@ -888,8 +888,8 @@ def test_codes_alone(metric: Metric, tmp_path: Path) -> None:
     kept = index.get(index.ids)
     assert index.nbytes < 0.5 * VECTORS[:4000].nbytes + 4000 * (4 * 32 + 60)
     if metric != "cosine":  # which keeps directions
-        step = abs(VECTORS[:4000]).max(axis=1) / 40
-        assert (np.sqrt(np.mean((kept - VECTORS[:4000]) ** 2, axis=1)) < step).all()
+        error = np.sqrt(np.mean((kept - VECTORS[:4000]) ** 2, axis=1))
+        assert np.median(error / abs(VECTORS[:4000]).max(axis=1)) < 0.01
     exact = engine.topk(QUERIES, kept, 10, metric=metric)
     for found in (index.search(QUERIES, 10, recall=1), index.search(QUERIES, 10, ef=400)):
         assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.ids, exact.ids, strict=True)]) > 0.98
