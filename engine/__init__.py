@@ -23,7 +23,7 @@ from .exceptions import (
 )
 from .index import Index
 from .protocols import Encoder
-from .types import RangeResult, SearchResult, SearchStats
+from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
     from . import classify, evaluation
@@ -40,6 +40,7 @@ __all__ = [
     "InvalidArgumentError",
     "LockedError",
     "NotBuiltError",
+    "Plan",
     "RangeResult",
     "SearchResult",
     "SearchStats",

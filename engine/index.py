@@ -206,8 +206,7 @@ class Index:
     def calibration(self) -> tuple[Calibrated, ...]:
         """What the last measurement of a graph found, by k, then ef; `explain` shows it as a table.
 
-        Taken by `add` where more than 2,000 rows are there, a fifth of them has changed since the last time, and it
-        adds at least 50.
+        Taken by `add` where more than 2,000 rows are there and a fifth of them has changed since the last time.
         """
         points = self._core.calibration() if isinstance(self._core, _core.GraphIndex) else []
         return tuple(Calibrated(*point) for point in points)
