@@ -2,7 +2,7 @@
 # a C++20 compiler and make.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := dev,encoders,images,cli,sklearn
+EXTRAS := dev,encoders,images,cli,plot,sklearn
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
 SOURCES := $(shell find csrc bindings -type f)
@@ -61,7 +61,7 @@ $(VENV)/.bench: $(VENV)/.installed
 
 # The fast tests of the core under ASan + UBSan, then under TSan: a copy of the tree, built with ENGINE_SANITIZE.
 # Left out: how much memory a search takes, since sanitizers take more; under TSan Ctrl-C, since it holds signals back.
-CORE_TESTS := $(addprefix tests/unit/test_,bitmap.py cancel.py index.py kernels.py topk.py) tests/property/test_model.py
+CORE_TESTS := $(addprefix tests/unit/test_,bitmap.py cancel.py graph.py index.py kernels.py topk.py) tests/property/test_model.py
 runtime = $(foreach library,$(1) libstdc++.so,$(shell $(or $(CXX),c++) -print-file-name=$(library)))
 sanitize: sanitize-address sanitize-thread
 sanitize-address: PRELOAD = $(call runtime,libasan.so)

@@ -165,5 +165,6 @@ def make_oracle(plan: Plan, share: float = 1.0) -> Oracle:
 def mask(n: int, share: float, seed: int) -> NDArray[np.bool_]:
     """Random rows; each share is drawn by itself."""
     chosen = np.zeros(n, np.bool_)
-    chosen[np.random.default_rng([seed, round(share * 1e6)]).choice(n, round(n * share), replace=False)] = True
+    n_chosen = min(n, max(round(n * share), 12))  # enough for k = 10 in a small set too
+    chosen[np.random.default_rng([seed, round(share * 1e6)]).choice(n, n_chosen, replace=False)] = True
     return chosen

@@ -382,12 +382,10 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
       std::unique_lock lock(s.mutex);
       s.links.reserve(first + vectors.n_rows);
       s.links.make_writable();
-      Bitmap room = s.dead;
-      room.resize(first + vectors.n_rows);
+      s.dead.reserve(first + vectors.n_rows);
       added = s.append(vectors, ids, n_threads, cancel);
       s.links.grow(s.size());
       s.note_lengths(first);
-      room.resize(first);
     }
     s.link(first, n_threads, cancel);
     std::unique_lock lock(s.mutex);

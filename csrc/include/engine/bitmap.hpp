@@ -31,6 +31,8 @@ class Bitmap {
     count_ -= test(row);
     words_[row / 64] &= ~(std::uint64_t{1} << (row % 64));
   }
+  /// Room for `size` bits, so that `resize` cannot fail.
+  void reserve(std::size_t size) { words_.reserve((size + 63) / 64); }
   /// New bits are 0; those beyond `size` are gone.
   void resize(std::size_t size);
   bool operator==(const Bitmap&) const = default;
