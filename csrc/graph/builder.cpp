@@ -63,11 +63,8 @@ class Builder {
     for (std::size_t i = 0; i < rows.size(); ++i) quant::read_row(base_.rows, rows[i], vectors.data() + i * dim);
     const exact::CodedQueries coded({vectors.data(), rows.size(), dim}, base_.codes, 127);
     const float* const extra = base_.lift ? base_.lift : base_.codes.bias().empty() ? nullptr : base_.codes.bias().data();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto inverse = static_cast<float>(1 / coded[i].scale);
-      visit(i, NibbleScorer(base_.codes, coded.for_scan(i), coded[i].sum, extra,
-                            base_.lift ? -base_.lift[rows[i]] * inverse : inverse));
-    }
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      visit(i, NibbleScorer(base_.codes, coded.for_scan(i), coded[i], extra, base_.lift ? -base_.lift[rows[i]] : 1));
   }
 
   /// Links `batch` to rows that are linked already, and those back.

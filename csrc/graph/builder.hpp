@@ -20,25 +20,26 @@ namespace engine::graph {
 class Undo {
  public:
   /// Rows from `n_rows` on are new: nothing of theirs is kept.
-  Undo(std::size_t n_rows, std::size_t degree) : n_rows_(n_rows), degree_(degree) {}
+  Undo(std::size_t n_rows, std::size_t degree) : degree_(degree), known_(n_rows) {}
 
+  /// Before the first change of a row; later ones do nothing.
   void keep(const Links& links, std::size_t row) {
-    if (row >= n_rows_) return;
+    if (row >= known_.size()) return;
     std::lock_guard lock(mutex_);
-    kept_.push_back(static_cast<std::uint32_t>(row));
-    kept_.insert(kept_.end(), links.place(row), links.place(row) + degree_);
+    if (known_.test(row)) return;
+    places_.insert(places_.end(), links.place(row), links.place(row) + degree_);
+    rows_.push_back(static_cast<std::uint32_t>(row));  // last: it counts the places
+    known_.set(row);
   }
   void take_back(Links& links) const noexcept {
-    for (std::size_t at = kept_.size(); at; at -= degree_ + 1) {
-      const std::uint32_t* const entry = kept_.data() + at - degree_ - 1;
-      links.set(entry[0], {entry + 1, degree_});
-    }
+    for (std::size_t i = 0; i < rows_.size(); ++i) links.set(rows_[i], {places_.data() + i * degree_, degree_});
   }
 
  private:
-  std::size_t n_rows_, degree_;
+  std::size_t degree_;
   std::mutex mutex_;
-  std::vector<std::uint32_t> kept_;
+  Bitmap known_;
+  std::vector<std::uint32_t> rows_, places_;
 };
 
 struct BuildOptions {

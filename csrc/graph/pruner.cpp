@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 namespace engine::graph {
@@ -56,6 +57,14 @@ std::span<const std::uint32_t> Pruner::choose(std::uint32_t row, std::span<const
                           masks_.data(), dots_.data());
   if (halved)
     for (std::int32_t& dot : dots_) dot *= 2;
+  // Only ratios of distances count: with the largest scale 1, no square of a row's leaves the range of float32.
+  float largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max({largest, std::abs(scale_[i]), lifts_[i]});
+  if (largest > 0)
+    for (std::size_t i = 0; i < n; ++i) {
+      scale_[i] /= largest;
+      lifts_[i] /= largest;
+    }
   for (std::size_t i = 0; i < n; ++i) norm_[i] = scale_[i] * scale_[i] * static_cast<float>(dots_[i * kTileRows + i]);
 
   std::array<float, kTileRows> away;    // from `row`

@@ -15,8 +15,10 @@ class NibbleScorer {
  public:
   static constexpr std::size_t kMost = kernels::kTileRows;  // rows in one call
 
-  NibbleScorer(const quant::NibbleCodes& codes, const std::int8_t* query, std::int32_t sum, const float* extra, float factor)
-      : codes_(codes), query_(query), start_(-8 * sum), extra_(extra), factor_(factor) {}
+  /// `query` as scans take it, and what was prepared with it; `extra` counts `weight` times.
+  NibbleScorer(const quant::NibbleCodes& codes, const std::int8_t* query, const exact::PreparedQuery& prepared,
+               const float* extra, float weight = 1)
+      : codes_(codes), query_(query), start_(-8 * prepared.sum), extra_(extra), factor_(weight * inverse(prepared.scale)) {}
 
   void prefetch(std::uint32_t row) const noexcept {
     const std::uint8_t* const code = codes_.high() + row * codes_.row_bytes();
@@ -35,6 +37,9 @@ class NibbleScorer {
   }
 
  private:
+  /// Zeros have the least scale there is, by which the keys of long rows would be infinite; but all their products are 0.
+  static float inverse(double scale) noexcept { return scale > 1e-30 ? static_cast<float>(1 / scale) : 1; }
+
   const quant::NibbleCodes& codes_;
   const std::int8_t* query_;
   std::int32_t start_;

@@ -107,7 +107,7 @@ struct GraphIndex::State : Store {
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
-      const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q].sum, bias, static_cast<float>(1 / coded[q].scale));
+      const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
       n_scored += graph::walk(links, entrance.rows_for(scorer, *lease), scorer, ef, *lease, accept);
       emit(q, (*lease).pool);
     }
@@ -136,6 +136,7 @@ struct GraphIndex::State : Store {
   void note_lengths(std::size_t first) {
     for (std::size_t row = first; row < size(); ++row) longest = std::max(longest, second_bound(codes.bound8()[row]));
     if (metric != Metric::ip) return;
+    constexpr double kLargest = std::numeric_limits<float>::max();
     const std::vector<float> zero(dim);
     std::vector<float> vector(dim);
     const auto squared = [&](std::size_t row) {
@@ -154,7 +155,7 @@ struct GraphIndex::State : Store {
     }
     lift.reserve(size());
     for (std::size_t row = lift.size(); row < size(); ++row)
-      lift.push_back(static_cast<float>(std::sqrt(std::max(0.0, most_squared - squared(row)))));
+      lift.push_back(static_cast<float>(std::min(std::sqrt(std::max(0.0, most_squared - squared(row))), kLargest)));
   }
 
   /// Measures what walks find of live rows, as if those were not there.
@@ -269,17 +270,17 @@ struct GraphIndex::State : Store {
     n_changed = 0;
   }
 
-  /// Takes back an `add` that failed: rows from `n_rows` on, and all links to them.
-  void unlink(std::size_t n_rows, std::int64_t next) noexcept {
+  /// Takes back rows from `n_rows` on, which nothing links to.
+  void unlink(std::size_t n_rows) noexcept {
     links.truncate(n_rows);
     lift.resize(std::min(lift.size(), n_rows));
     Store::truncate(n_rows);
-    next_id = next;
   }
 
   /// Drops dead rows. What can fail comes first.
   void compact(std::size_t n_threads, Cancel& cancel) {
     const std::size_t n_old = n_visible, n_new = n_live();
+    if (lift.size() < n_old) note_lengths(0);  // a loaded index has none yet
     graph::Links kept = links;
     graph::relink(base(), dead, options(n_threads), kept, cancel);
     std::vector<std::uint32_t> at(n_old), now(n_old, graph::kNone), gone;  // old row of a place, place of an old row
@@ -302,13 +303,14 @@ struct GraphIndex::State : Store {
     if (entered.starts().empty() && n_new) entered.set_starts({0});
     std::vector<float> lifted(lift.empty() ? 0 : n_new);
     for (std::size_t place = 0; place < lifted.size(); ++place) lifted[place] = lift[at[place]];
+    Bitmap none(n_new);
     make_writable();
 
     for (const std::uint32_t row : gone) drop(row);
     links = std::move(moved);
     entrance = std::move(entered);
     lift = std::move(lifted);
-    dead = Bitmap(n_new);
+    dead = std::move(none);
     n_visible = n_new;
     longest = 0;
     for (std::size_t row = 0; row < n_new; ++row) longest = std::max(longest, second_bound(codes.bound8()[row]));
@@ -374,6 +376,9 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
   State& s = *state_;
   const std::size_t first = s.size();
   const std::int64_t next = s.next_id;
+  const float longest = s.longest;
+  const std::size_t n_centered = s.n_centered;
+  std::optional<quant::NibbleCodes> codes;  // around the former center, should rows be coded anew
   if (first + vectors.n_rows > kMostRows)
     throw Error(ErrorCode::unsupported, "a graph holds at most " + std::to_string(kMostRows) + " rows");
   std::vector<std::int64_t> added;
@@ -383,6 +388,7 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
       s.links.reserve(first + vectors.n_rows);
       s.links.make_writable();
       s.dead.reserve(first + vectors.n_rows);
+      if (s.codes_anew(vectors.n_rows)) codes = s.codes;
       added = s.append(vectors, ids, n_threads, cancel);
       s.links.grow(s.size());
       s.note_lengths(first);
@@ -393,7 +399,11 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
     s.n_visible = s.size();
   } catch (...) {
     std::unique_lock lock(s.mutex);
-    s.unlink(first, next);
+    s.unlink(first);
+    s.next_id = next;
+    s.longest = longest;
+    if (codes) s.codes = std::move(*codes);
+    s.n_centered = n_centered;
     throw;
   }
   return added;
@@ -510,6 +520,7 @@ std::vector<CalibrationPoint> GraphIndex::calibration() const {
 }
 
 GraphReport GraphIndex::inspect() const {
+  std::lock_guard writing(state_->writing);  // an add writes the places of its rows while others search
   std::shared_lock lock(state_->mutex);
   const graph::Report r = graph::inspect(state_->links, state_->entrance.starts());
   return {r.n_rows, r.n_links, r.n_out_of_range, r.n_self_links, r.n_repeated, r.n_after_end, r.n_reached};

@@ -96,17 +96,16 @@ std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::i
   if (new_ids.size() != added.n_rows)
     invalid("ids has length " + std::to_string(new_ids.size()) + ", expected " + std::to_string(added.n_rows));
 
+  const bool anew = codes_anew(added.n_rows);
   ids.reserve(n_new);
   ids.writable();
   rows.reserve(n_new, ids.span());
   add_ids(new_ids);
   try {
     keep(added, n_old, n_threads, cancel);
-    // The center follows the data while the index doubles, so that codes stay tight at a constant cost a row.
-    // Codes without vectors cannot follow.
     const bool coded_alone = dtype == Dtype::i8;
     const RowsView given_rows{reinterpret_cast<const std::byte*>(added.data), added.n_rows, dim};
-    if (n_old == 0 || (n_new >= 2 * n_centered && !coded_alone)) {
+    if (anew) {
       codes = quant::NibbleCodes::of(coded_alone ? given_rows : view(n_new), metric, n_threads, cancel, "vectors");
       n_centered = n_new;
     } else {

@@ -42,6 +42,11 @@ struct Store {
   Bitmap rows_of_all(std::span<const std::int64_t> given) const;
   void get(std::span<const std::int64_t> given, float* to) const;
 
+  /// Whether `append` of that many rows codes all anew. The center follows the data while the index doubles, so that codes stay
+  /// tight at a constant cost a row. Codes without vectors cannot follow.
+  bool codes_anew(std::size_t n_added) const noexcept {
+    return size() == 0 || (size() + n_added >= 2 * n_centered && dtype != Dtype::i8);
+  }
   /// Adds rows; `given` empty: ids go on from the largest ever used. Returns the ids. Leaves all as it was when it throws.
   std::vector<std::int64_t> append(MatrixView added, std::span<const std::int64_t> given, std::size_t n_threads, Cancel& cancel);
   /// What `remove` needs so that it cannot fail.
