@@ -273,14 +273,13 @@ struct GraphIndex::State : Store {
   /// Takes back rows from `n_rows` on, which nothing links to.
   void unlink(std::size_t n_rows) noexcept {
     links.truncate(n_rows);
-    lift.resize(std::min(lift.size(), n_rows));
     Store::truncate(n_rows);
   }
 
   /// Drops dead rows. What can fail comes first.
   void compact(std::size_t n_threads, Cancel& cancel) {
     const std::size_t n_old = n_visible, n_new = n_live();
-    if (lift.size() < n_old) note_lengths(0);  // a loaded index has none yet
+    if (metric == Metric::ip && lift.size() < n_old) note_lengths(0);  // a loaded index has none yet
     graph::Links kept = links;
     graph::relink(base(), dead, options(n_threads), kept, cancel);
     std::vector<std::uint32_t> at(n_old), now(n_old, graph::kNone), gone;  // old row of a place, place of an old row
@@ -377,6 +376,8 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
   const std::size_t first = s.size();
   const std::int64_t next = s.next_id;
   const float longest = s.longest;
+  std::vector<float> lift = s.lift;
+  const double most_squared = s.most_squared;
   const std::size_t n_centered = s.n_centered;
   std::optional<quant::NibbleCodes> codes;  // around the former center, should rows be coded anew
   if (first + vectors.n_rows > kMostRows)
@@ -402,6 +403,8 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
     s.unlink(first);
     s.next_id = next;
     s.longest = longest;
+    s.lift = std::move(lift);
+    s.most_squared = most_squared;
     if (codes) s.codes = std::move(*codes);
     s.n_centered = n_centered;
     throw;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -134,7 +133,7 @@ void Store::drop(std::size_t row) noexcept {
   if (row != last) {
     rows.move(held[last], row, ids.span());
     held[row] = held[last];
-    std::memcpy(bytes + row * row_bytes(), bytes + last * row_bytes(), row_bytes());
+    std::copy_n(bytes + last * row_bytes(), row_bytes(), bytes + row * row_bytes());  // codes alone: no bytes at all
   }
   codes.remove(row);
   ids.truncate(last);
