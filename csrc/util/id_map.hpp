@@ -11,14 +11,15 @@ class IdMap {
  public:
   static constexpr std::uint32_t kNone = 0xffff'ffff;
 
-  /// Room for `n` ids in all; may throw, changes nothing then. `ids` are those in the map now.
+  /// Room for `n` ids in all; may throw, changes nothing then. `ids` may hold more than are in the map now.
   void reserve(std::size_t n, std::span<const std::int64_t> ids) {
     if (2 * n <= slots_.size()) return;
     std::size_t size = 16;
     while (size < 2 * n) size *= 2;
     std::vector<std::uint32_t> slots(size, kNone);
     slots_.swap(slots);
-    for (std::size_t row = 0; row < ids.size(); ++row) insert(row, ids);
+    for (const std::uint32_t row : slots)
+      if (row != kNone) insert(row, ids);
   }
 
   std::uint32_t find(std::int64_t id, std::span<const std::int64_t> ids) const noexcept {

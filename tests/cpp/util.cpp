@@ -1,8 +1,6 @@
 // The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
 #include <atomic>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <random>
@@ -13,14 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.hpp"
 #include "util/buffer.hpp"
 #include "util/id_map.hpp"
 #include "util/rounding.hpp"
 #include "util/thread_pool.hpp"
 #include "util/topk.hpp"
-
-#define CHECK(condition) \
-  ((condition) ? void() : (std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), std::exit(1)))
 
 using namespace engine;
 
@@ -54,6 +50,23 @@ void test_id_map() {
     const std::uint32_t found = map.find(id, ids);
     CHECK(truth.contains(id) ? found == truth[id] : found == IdMap::kNone);
   }
+}
+
+/// Rows whose ids were erased may stay with their owner: growing must not bring them back.
+void test_id_map_grows() {
+  std::vector<std::int64_t> ids(8);
+  IdMap map;
+  map.reserve(8, ids);
+  for (std::size_t row = 0; row < 8; ++row) {
+    ids[row] = static_cast<std::int64_t>(row);
+    map.insert(row, ids);
+  }
+  map.erase(2, ids);
+  map.erase(5, ids);
+  ids.push_back(5);  // anew, under another row
+  map.reserve(100, ids);
+  CHECK(map.find(2, ids) == IdMap::kNone && map.find(5, ids) == IdMap::kNone && map.find(7, ids) == 7);
+  CHECK(map.insert(8, ids) && map.find(5, ids) == 8);
 }
 
 /// What a reader shares does not change; what is borrowed is copied before the first write.
@@ -125,6 +138,7 @@ void test_topk() {
 
 int main() {
   test_id_map();
+  test_id_map_grows();
   test_buffer();
   test_rounding();
   test_topk();

@@ -6,6 +6,8 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,15 +20,56 @@ AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 KERNELS = {"baseline": [], "avx2": AVX2, "avx512": AVX512, "avx512vnni": [*AVX512, "-mavx512vnni"]}
 
 
-def test_util(tmp_path: Path) -> None:
-    program = tmp_path / "util"
-    sources = [ROOT / "tests" / "cpp" / "util.cpp", ROOT / "csrc" / "util" / "thread_pool.cpp"]
-    sanitizers = ["-g", "-pthread", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run([*CXX, *FLAGS, *sanitizers, *map(str, sources), "-o", str(program)], check=True)
+CSRC = ROOT / "csrc"
+# With one instruction set, the portable one.
+CORE = sorted({*CSRC.rglob("*.cpp")} - {CSRC / "kernels" / f"{isa}.cpp" for isa in ("avx2", "avx512", "avx512vnni")})
+
+
+def compile_all(sources: Iterable[Path], folder: Path, sanitizer: str) -> list[Path]:
+    """Object files, a few at a time."""
+
+    def compile_one(source: Path) -> Path:
+        compiled = folder / f"{source.stem}.o"
+        subprocess.run([*CXX, *FLAGS, *sanitized(sanitizer), "-c", str(source), "-o", str(compiled)], check=True)
+        return compiled
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def sanitized(sanitizer: str) -> list[str]:
+    return ["-g", "-O1", "-pthread", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+
+
+def run(objects: list[Path], program: Path, sanitizer: str, timeout: float) -> None:
+    subprocess.run([*CXX, *sanitized(sanitizer), *map(str, objects), "-o", str(program)], check=True)
     # The pool is never destroyed on purpose, and a sanitizer of the calling process must not be loaded twice.
     env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": ""}
-    ran = subprocess.run([str(program)], capture_output=True, text=True, timeout=120, env=env)
+    ran = subprocess.run([str(program)], capture_output=True, text=True, timeout=timeout, env=env)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_util(tmp_path: Path) -> None:
+    sources = [ROOT / "tests" / "cpp" / "util.cpp", CSRC / "util" / "thread_pool.cpp"]
+    run(compile_all(sources, tmp_path, "address,undefined"), tmp_path / "util", "address,undefined", 120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["graph", "graph_index"])
+def test_graph(program: str, address_core: list[Path], tmp_path: Path) -> None:
+    own = compile_all([ROOT / "tests" / "cpp" / f"{program}.cpp"], tmp_path, "address,undefined")
+    run([*own, *address_core], tmp_path / program, "address,undefined", 300)
+
+
+@pytest.mark.slow
+def test_graph_threads(tmp_path: Path) -> None:
+    objects = compile_all([ROOT / "tests" / "cpp" / "graph_threads.cpp", *CORE], tmp_path, "thread")
+    run(objects, tmp_path / "graph_threads", "thread", 300)
+
+
+@pytest.fixture(scope="module")
+def address_core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return compile_all(CORE, tmp_path_factory.mktemp("core"), "address,undefined")
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the kernel files of x86")
