@@ -901,3 +901,20 @@ def test_codes_alone(metric: Metric, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.search(QUERIES, 10, ef=50).ids, index.search(QUERIES, 10, ef=50).ids)
     with pytest.raises(engine.InvalidArgumentError, match="dtype"):
         engine.Index(4, dtype="int8")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_removed_ids_stay_free_when_the_index_grows(metric: Metric) -> None:
+    """The map of ids grows while removed rows, and their old ids, still take room."""
+    index = graph_of(VECTORS[:1100], metric)
+    index.remove(np.arange(100))
+    index.add(VECTORS[1100:4000])
+    assert not np.isin(np.arange(100), index.ids).any()
+    with pytest.raises(engine.InvalidArgumentError, match="ids"):
+        index.get([5])
+    index.add(VECTORS[:50] + 0.01, ids=np.arange(50))
+    index.remove(np.arange(2000, 3500))  # more than a quarter: rows move
+    index.optimize()
+    index.verify()
+    np.testing.assert_array_equal(index.get(np.arange(50)), VECTORS[:50] + np.float32(0.01))
+    assert len(np.unique(index.ids)) == len(index) == 1100 - 100 + 2900 + 50 - 1500
