@@ -22,6 +22,12 @@ constexpr auto unlocked = [](const auto& index) {
 /// A graph may keep codes alone.
 Dtype graph_dtype_of(const std::string& name) { return name == "int8" ? Dtype::i8 : dtype_of(name); }
 
+Layout layout_of(const std::string& name) {
+  if (name == "plain") return Layout::plain;
+  if (name == "fast") return Layout::fast;
+  invalid("layout is '" + name + "', expected 'plain' or 'fast'");
+}
+
 Strategy strategy_of(const std::string& name) {
   if (name == "auto") return Strategy::automatic;
   if (name == "plain") return Strategy::plain;
@@ -31,14 +37,8 @@ Strategy strategy_of(const std::string& name) {
   invalid("strategy is '" + name + "', expected 'auto', 'plain', 'floats', 'scan' or 'tiles'");
 }
 
-py::dict to_dict(const SearchStats& stats) {
-  py::dict dict;
-  dict["strategy"] = stats.strategy;
-  dict["n_scored"] = stats.n_scored;
-  dict["n_rescored"] = stats.n_rescored;
-  dict["selectivity"] = stats.selectivity;
-  dict["seconds"] = stats.seconds;
-  return dict;
+py::tuple to_tuple(const SearchStats& stats) {
+  return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds);
 }
 
 /// Allocates the results, runs `work(cancel, ids, distances)` without the GIL.
@@ -51,7 +51,7 @@ py::tuple collect(const MatrixView& queries, std::size_t k, Work&& work) {
   std::int64_t* const id_data = ids.mutable_data();
   float* const distance_data = distances.mutable_data();
   const SearchStats stats = without_gil([&](Cancel& cancel) { return work(cancel, id_data, distance_data); });
-  return py::make_tuple(ids, distances, to_dict(stats));
+  return py::make_tuple(ids, distances, to_tuple(stats));
 }
 
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
@@ -109,6 +109,7 @@ py::dict to_dict(const GraphReport& report) {
   dict["n_repeated"] = report.n_repeated;
   dict["n_after_end"] = report.n_after_end;
   dict["n_reached"] = report.n_reached;
+  dict["n_not_beside"] = report.n_not_beside;
   return dict;
 }
 
@@ -156,7 +157,7 @@ void bind_common(py::class_<Index>& kind) {
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
             RangeHits hits = without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
             return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
-                                  to_array(std::move(hits.distances)), to_dict(hits.stats));
+                                  to_array(std::move(hits.distances)), to_tuple(hits.stats));
           },
           py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
       .def("parts", &parts_of<Index>);
@@ -202,10 +203,11 @@ void bind_index(py::module_& module) {
   py::class_<GraphIndex> graph(module, "GraphIndex");
   graph
       .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
-                       std::size_t ef_construction, std::uint64_t seed) {
-             return GraphIndex(dim, metric_of(metric), graph_dtype_of(dtype), {degree, ef_construction, seed});
+                       std::size_t ef_construction, std::uint64_t seed, const std::string& layout) {
+             return GraphIndex(dim, metric_of(metric), graph_dtype_of(dtype), {degree, ef_construction, seed, layout_of(layout)});
            }),
-           py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"))
+           py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"),
+           py::arg("layout"))
       .def_property_readonly("n_dead", [](const GraphIndex& index) { return unlocked<&GraphIndex::n_dead>(index); })
       .def(
           "remove",
@@ -252,13 +254,14 @@ void bind_index(py::module_& module) {
       .def_static(
           "from_parts",
           [](std::size_t dim, const std::string& metric, const std::string& dtype, std::size_t degree,
-             std::size_t ef_construction, std::uint64_t seed, std::int64_t next_id, const py::dict& parts) {
+             std::size_t ef_construction, std::uint64_t seed, const std::string& layout, std::int64_t next_id,
+             const py::dict& parts) {
             std::vector<std::string> names;
-            return GraphIndex::from_parts(dim, metric_of(metric), graph_dtype_of(dtype), {degree, ef_construction, seed}, next_id,
-                                          to_parts(parts, names));
+            return GraphIndex::from_parts(dim, metric_of(metric), graph_dtype_of(dtype),
+                                          {degree, ef_construction, seed, layout_of(layout)}, next_id, to_parts(parts, names));
           },
           py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"),
-          py::arg("next_id"), py::arg("parts"));
+          py::arg("layout"), py::arg("next_id"), py::arg("parts"));
   bind_common(graph);
 
   module.def(

@@ -152,6 +152,42 @@ void bind_kernels(py::module_& module) {
       py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"),
       "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
   kernels.def_static(
+      "hadamard",
+      [](const FloatMatrix& x) {
+        const auto given = flat(x, "x");
+        if (given.empty() || (given.size() & (given.size() - 1))) invalid("x has a length that is no power of two");
+        std::vector<float> result(given.begin(), given.end());
+        kernels::active().hadamard(result.data(), result.size());
+        return to_array(std::move(result));
+      },
+      py::arg("x").noconvert());
+  kernels.def_static(
+      "code_step",
+      [](const FloatMatrix& from, const FloatMatrix& to, const FloatMatrix& origin) {
+        const auto x = flat(from, "from"), y = flat(to, "to"), o = flat(origin, "origin");
+        if (x.size() % 16 || y.size() != x.size() || o.size() != x.size())
+          invalid("from has a length that is no multiple of 16, or to or origin another");
+        std::vector<std::uint8_t> signs(x.size() / 8);
+        const kernels::Step step = kernels::active().code_step(x.data(), y.data(), o.data(), x.size(), signs.data());
+        return py::make_tuple(step.absolute, step.squared, step.start, step.along, to_array(std::move(signs)));
+      },
+      py::arg("from_").noconvert(), py::arg("to").noconvert(), py::arg("origin").noconvert());
+  kernels.def_static(
+      "estimate",
+      [](const Bytes& codes, const Bytes& tables, const FloatMatrix& shift, const FloatMatrix& factor, float base, float step,
+         float offset, float worst) {
+        const auto n_pairs = static_cast<std::size_t>(codes.size()) / 32;
+        if (codes.size() % 32 || static_cast<std::size_t>(tables.size()) != 32 * n_pairs || flat(shift, "shift").size() != 32 ||
+            flat(factor, "factor").size() != 32)
+          invalid("codes, tables, shift or factor do not fit each other");
+        std::vector<float> keys(32);
+        const std::uint32_t nearer = kernels::active().estimate(codes.data(), n_pairs, tables.data(), shift.data(), factor.data(),
+                                                                {base, step, offset, worst}, keys.data());
+        return py::make_tuple(nearer, to_array(std::move(keys)));
+      },
+      py::arg("codes").noconvert(), py::arg("tables").noconvert(), py::arg("shift").noconvert(), py::arg("factor").noconvert(),
+      py::arg("base"), py::arg("step"), py::arg("offset"), py::arg("worst"));
+  kernels.def_static(
       "int8_peak",
       [](double seconds) {
         const py::gil_scoped_release released;

@@ -85,7 +85,7 @@ class ExactIndex:
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         strategy: str,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], dict
+        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple
     ]: ...
     def remove(self, ids: numpy.typing.NDArray[numpy.int64]) -> None: ...
     def rows_of(self, ids: numpy.typing.NDArray[numpy.int64]) -> Bitmap: ...
@@ -115,6 +115,7 @@ class GraphIndex:
         degree: typing.SupportsInt | typing.SupportsIndex,
         ef_construction: typing.SupportsInt | typing.SupportsIndex,
         seed: typing.SupportsInt | typing.SupportsIndex,
+        layout: str,
         next_id: typing.SupportsInt | typing.SupportsIndex,
         parts: dict,
     ) -> GraphIndex: ...
@@ -126,6 +127,7 @@ class GraphIndex:
         degree: typing.SupportsInt | typing.SupportsIndex,
         ef_construction: typing.SupportsInt | typing.SupportsIndex,
         seed: typing.SupportsInt | typing.SupportsIndex,
+        layout: str,
     ) -> None: ...
     def __len__(self) -> int: ...
     def add(
@@ -157,7 +159,7 @@ class GraphIndex:
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         strategy: str,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], dict
+        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple
     ]: ...
     def remove(
         self, ids: numpy.typing.NDArray[numpy.int64], n_threads: typing.SupportsInt | typing.SupportsIndex
@@ -188,6 +190,12 @@ class kernels:
     Single kernels of the active instruction set, for tests and the bench.
     """
     @staticmethod
+    def code_step(
+        from_: numpy.typing.NDArray[numpy.float32],
+        to: numpy.typing.NDArray[numpy.float32],
+        origin: numpy.typing.NDArray[numpy.float32],
+    ) -> tuple[float, float, float, float, numpy.typing.NDArray[numpy.uint8]]: ...
+    @staticmethod
     def dot_nibbles(
         plane: numpy.typing.NDArray[numpy.uint8],
         rows: numpy.typing.NDArray[numpy.uint32],
@@ -202,6 +210,19 @@ class kernels:
         dtype: str,
         rows: numpy.typing.NDArray[numpy.uint32],
     ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]: ...
+    @staticmethod
+    def estimate(
+        codes: numpy.typing.NDArray[numpy.uint8],
+        tables: numpy.typing.NDArray[numpy.uint8],
+        shift: numpy.typing.NDArray[numpy.float32],
+        factor: numpy.typing.NDArray[numpy.float32],
+        base: typing.SupportsFloat | typing.SupportsIndex,
+        step: typing.SupportsFloat | typing.SupportsIndex,
+        offset: typing.SupportsFloat | typing.SupportsIndex,
+        worst: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> tuple[int, numpy.typing.NDArray[numpy.float32]]: ...
+    @staticmethod
+    def hadamard(x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]: ...
     @staticmethod
     def int8_peak(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
         """

@@ -91,7 +91,7 @@ def topk(
         refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
         refuse_infinite(vectors, "vectors", None if allowed is None else allowed.rows())
         raise
-    return SearchResult(ids, distances, metric, SearchStats(**stats))
+    return SearchResult(ids, distances, metric, SearchStats(*stats))
 
 
 def as_bitmap(mask: ArrayLike | _core.Bitmap, n: int, name: str = "mask") -> _core.Bitmap:

@@ -9,15 +9,25 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibrated", "IndexKind", "Metric", "Plan", "RangeResult", "SearchResult", "SearchStats", "VectorDtype"]
+__all__ = [
+    "Calibrated",
+    "GraphLayout",
+    "IndexKind",
+    "Metric",
+    "Plan",
+    "RangeResult",
+    "SearchResult",
+    "SearchStats",
+    "VectorDtype",
+]
 
 Metric = Literal["cosine", "ip", "l2"]
 VectorDtype = Literal["float32", "float16", "bfloat16", "int8"]
 IndexKind = Literal["exact", "graph"]
+GraphLayout = Literal["plain", "fast"]
 
 
-@dataclass(frozen=True, slots=True)
-class SearchStats:
+class SearchStats(NamedTuple):
     """What one search did.
 
     Attributes

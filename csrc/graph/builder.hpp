@@ -31,6 +31,7 @@ class Undo {
     rows_.push_back(static_cast<std::uint32_t>(row));  // last: it counts the places
     known_.set(row);
   }
+  std::span<const std::uint32_t> rows() const noexcept { return rows_; }
   void take_back(Links& links) const noexcept {
     for (std::size_t i = 0; i < rows_.size(); ++i) links.set(rows_[i], {places_.data() + i * degree_, degree_});
   }

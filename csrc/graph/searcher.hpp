@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/links.hpp"
+#include "graph/lookup.hpp"
 #include "graph/pool.hpp"
 #include "graph/visited_set.hpp"
 
@@ -16,6 +17,8 @@ struct Workspace {
   VisitedSet visited;
   Pool pool;
   std::vector<std::uint32_t> entered;  // see Entrance
+  Lookup lookup;
+  Pool found;
 };
 
 /// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for.

@@ -22,6 +22,7 @@ class VisitedSet {
     marks_[row] = epoch_;
     return is_new;
   }
+  void erase(std::size_t row) noexcept { marks_[row] = epoch_ - 1; }
   void prefetch(std::size_t row) const noexcept { __builtin_prefetch(&marks_[row]); }
 
  private:

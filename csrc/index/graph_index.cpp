@@ -11,10 +11,13 @@
 #include <random>
 #include <shared_mutex>
 #include <string>
+#include <string_view>
 
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
 #include "graph/builder.hpp"
+#include "graph/neighbour_codes.hpp"
+#include "graph/neighbour_walk.hpp"
 #include "graph/pruner.hpp"
 #include "graph/scorer.hpp"
 #include "index/calibration.hpp"
@@ -49,8 +52,9 @@ struct GraphIndex::State : Store {
   const GraphParams params;
   graph::Links links;
   graph::Entrance entrance;
-  Bitmap dead;                // of the visible rows
-  std::size_t n_visible = 0;  // an add under way has stored more
+  std::optional<graph::NeighbourCodes> neighbours;  // layout fast: what walks go by, while they fit the links
+  Bitmap dead;                                      // of the visible rows
+  std::size_t n_visible = 0;                        // an add under way has stored more
   std::vector<CalibrationPoint> calibration;
   std::size_t n_changed = 0;   // rows added and removed since it was measured
   std::size_t n_unmended = 0;  // rows added since all were known to be within reach
@@ -99,27 +103,37 @@ struct GraphIndex::State : Store {
   /// Whether walks find anything: where not, searches are exact.
   bool walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
 
-  /// Walks for a block of queries; each leaves its nearest rows in a workspace for `emit(q, pool)`.
+  /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
+  static std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
+
+  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, pool)`.
   template <class Emit, class Accept = graph::AcceptAll>
-  std::size_t walk(MatrixView queries, std::size_t ef, Emit emit, Accept accept = {}) const {
+  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {}) const {
     const exact::CodedQueries coded(queries, codes, 127);
     const graph::Workspaces::Lease lease(workspaces);
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
-      n_scored += graph::walk(links, entrance.rows_for(scorer, *lease), scorer, ef, *lease, accept);
-      emit(q, (*lease).pool);
+      const auto entries = entrance.rows_for(scorer, *lease);
+      if (neighbours) {
+        neighbours->prepare(queries.row(q), coded[q].scale, (*lease).lookup);
+        n_scored += graph::walk(*neighbours, entries, scorer, (*lease).lookup, ef, n_found, *lease, accept);
+        emit(q, (*lease).found);
+      } else {
+        n_scored += graph::walk(links, entries, scorer, ef, *lease, accept);
+        emit(q, (*lease).pool);
+      }
     }
     return n_scored;
   }
 
   /// The k nearest of a pool by their full vectors, of rows below `n_rows`; `n_rescored` counts them.
-  std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_rows,
+  std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t ef, std::size_t n_rows,
                            std::size_t& n_rescored) const {
     const exact::ExactDistance exact(view(n_rows), metric, query);
     std::vector<std::uint32_t> rows;
-    const std::size_t wanted = k + 15 + pool.capacity() / 16;  // the order by 4-bit codes is rough
+    const std::size_t wanted = n_looked_at(k, ef);
     for (std::size_t i = 0; i < pool.size() && rows.size() < wanted; ++i) {
       const std::uint32_t row = pool.row(i);
       if (row >= n_rows || (row < dead.size() && dead.test(row))) continue;
@@ -191,10 +205,10 @@ struct GraphIndex::State : Store {
           const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
           std::size_t n_rescored = 0;
           walk(
-              own, ef,
+              own, ef, n_looked_at(k, ef),
               [&](std::size_t q, const graph::Pool& pool) {
                 const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
-                const std::vector<Hit> hits = rescore(own.row(q), pool, k, size(), n_rescored);
+                const std::vector<Hit> hits = rescore(own.row(q), pool, k, ef, size(), n_rescored);
                 const auto found = std::count_if(
                     hits.begin(), hits.end(), [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
                 recalls[b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
@@ -215,6 +229,41 @@ struct GraphIndex::State : Store {
     return points;
   }
 
+  /// What is beside each row, for all `links`; nothing where the layout is plain.
+  std::optional<graph::NeighbourCodes> code_neighbours(std::size_t n_threads, Cancel& cancel) const {
+    if (params.layout == Layout::plain || !walkable()) return std::nullopt;
+    graph::NeighbourCodes coded(metric, params.degree, codes.center(), metric == Metric::ip ? typical_length() : 1);
+    coded.grow(size());
+    std::vector<std::uint32_t> rows(size());
+    std::iota(rows.begin(), rows.end(), 0u);
+    coded.refresh(view(size()), links, rows, n_threads, cancel);
+    return coded;
+  }
+
+  /// After a change that dropped them. Without, walks go by the links until the next change.
+  void restore_neighbours(std::size_t n_threads) {
+    try {
+      Cancel never;
+      neighbours = code_neighbours(n_threads, never);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
+  /// Of a sample of rows, in the mean.
+  float typical_length() const {
+    const std::size_t step = std::max<std::size_t>(size() / 1000, 1);
+    const std::vector<float> zero(dim);
+    std::vector<float> vector(dim);
+    double total = 0, n = 0;
+    for (std::size_t row = 0; row < size(); row += step, ++n) {
+      double unused, squared;
+      quant::read_row(view(size()), row, vector.data());
+      kernels::active().dot_norm[0](zero.data(), vector.data(), dim, &unused, &squared);
+      total += std::sqrt(squared);
+    }
+    return static_cast<float>(total / n);
+  }
+
   /// Links the rows from `first` on, which are stored.
   void link(std::size_t first, std::size_t n_threads, Cancel& cancel) {
     const graph::Change change = [this](const std::function<void()>& apply) {
@@ -229,6 +278,8 @@ struct GraphIndex::State : Store {
     graph::Entrance entered = entrance;
     graph::BuildOptions own = options(n_threads);
     own.undo = &undo;
+    std::optional<graph::NeighbourCodes> coded;  // out of the way: searches walk by the links meanwhile
+    change([&] { coded = std::exchange(neighbours, std::nullopt); });
     try {
       graph::link(base(), order, own, links, entrance, workspaces, cancel, change);
       if (metric == Metric::ip) start_at_longest(change);
@@ -236,6 +287,15 @@ struct GraphIndex::State : Store {
       const std::size_t n_new = n_unmended + order.size();
       const bool mends = n_new * 100 >= size();
       if (mends) change([&] { graph::mend(base(), own, links, entrance, workspaces, cancel); });
+      if (coded && coded->center() == codes.center()) {
+        coded->grow(size());
+        std::vector<std::uint32_t> rows(undo.rows().begin(), undo.rows().end());
+        rows.insert(rows.end(), order.begin(), order.end());
+        coded->refresh(view(size()), links, rows, n_threads, cancel);
+      } else {
+        coded = code_neighbours(n_threads, cancel);
+      }
+      change([&] { neighbours = std::move(coded); });
       std::optional<std::vector<CalibrationPoint>> points;
       const std::size_t n_live = size() - dead.count();
       if (walkable() && n_live > 2 * kSmall && (n_changed + order.size()) * 5 >= n_live) points = measure(n_threads, cancel);
@@ -247,6 +307,7 @@ struct GraphIndex::State : Store {
       std::unique_lock lock(mutex);
       undo.take_back(links);
       entrance = std::move(entered);
+      neighbours.reset();
       throw;
     }
   }
@@ -305,6 +366,7 @@ struct GraphIndex::State : Store {
     Bitmap none(n_new);
     make_writable();
 
+    neighbours.reset();
     for (const std::uint32_t row : gone) drop(row);
     links = std::move(moved);
     entrance = std::move(entered);
@@ -320,6 +382,7 @@ struct GraphIndex::State : Store {
     } catch (const std::bad_alloc&) {
       n_unmended = n_new;  // the next add mends
     }
+    restore_neighbours(n_threads);
   }
 };
 
@@ -347,7 +410,7 @@ std::size_t GraphIndex::n_dead() const {
 std::size_t GraphIndex::overhead_nbytes() const {
   std::shared_lock lock(state_->mutex);
   return state_->overhead_nbytes() + state_->links.array().nbytes() + state_->entrance.nbytes() +
-         state_->lift.size() * sizeof(float);
+         state_->lift.size() * sizeof(float) + (state_->neighbours ? state_->neighbours->bytes().nbytes() : 0);
 }
 std::size_t GraphIndex::nbytes() const {
   const std::size_t overhead = overhead_nbytes();
@@ -407,6 +470,7 @@ std::vector<std::int64_t> GraphIndex::add(MatrixView vectors, std::span<const st
     s.most_squared = most_squared;
     if (codes) s.codes = std::move(*codes);
     s.n_centered = n_centered;
+    if (!s.neighbours) s.restore_neighbours(n_threads);
     throw;
   }
   return added;
@@ -467,12 +531,14 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, std::size_t ef
   const std::size_t n_live = s.n_live();
   if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   const std::size_t reachable = std::min(k, n_live);
-  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live || !s.walkable())
+  const std::size_t n_linked = s.links.size();
+  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live || n_linked > 4 * n_live || !s.walkable())
     return s.exactly(queries, k, options, cancel, ids, distances);
   exact::check(s.visible(), queries);
   const auto started = std::chrono::steady_clock::now();
-  const std::size_t wanted = std::max(ef, reachable);
-  const std::size_t capacity = std::min(s.n_visible, wanted * s.n_visible / n_live + (n_live < s.n_visible));
+  if (!s.neighbours) ef = std::max(ef, reachable);
+  // Rows that are dead, or that an add has yet to show, take places too.
+  const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
 
   SearchStats stats;
   stats.strategy = "graph";
@@ -481,21 +547,22 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, std::size_t ef
     cancel.check();
     const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
     std::size_t n_rescored = 0;
-    const std::size_t n_scored = s.walk(own, capacity, [&](std::size_t q, const graph::Pool& pool) {
-      std::int64_t* const to = ids + (b * kBlock + q) * k;
-      float* const far = distances + (b * kBlock + q) * k;
-      const std::vector<Hit> hits = s.rescore(own.row(q), pool, reachable, s.n_visible, n_rescored);
-      if (hits.size() < reachable) {  // a walk that met too few rows
-        s.exactly({own.row(q), 1, own.dim}, k, {.n_threads = 1}, cancel, to, far);
-        return;
-      }
-      for (std::size_t i = 0; i < reachable; ++i) {
-        to[i] = hits[i].id;
-        far[i] = exact::returned_distance(hits[i].distance);
-      }
-      std::fill(to + reachable, to + k, std::int64_t{-1});
-      std::fill(far + reachable, far + k, std::numeric_limits<float>::infinity());
-    });
+    const std::size_t n_scored =
+        s.walk(own, with_others(ef), with_others(s.n_looked_at(reachable, ef)), [&](std::size_t q, const graph::Pool& pool) {
+          std::int64_t* const to = ids + (b * kBlock + q) * k;
+          float* const far = distances + (b * kBlock + q) * k;
+          const std::vector<Hit> hits = s.rescore(own.row(q), pool, reachable, ef, s.n_visible, n_rescored);
+          if (hits.size() < reachable) {  // a walk that met too few rows
+            s.exactly({own.row(q), 1, own.dim}, k, {.n_threads = 1}, cancel, to, far);
+            return;
+          }
+          for (std::size_t i = 0; i < reachable; ++i) {
+            to[i] = hits[i].id;
+            far[i] = exact::returned_distance(hits[i].distance);
+          }
+          std::fill(to + reachable, to + k, std::int64_t{-1});
+          std::fill(far + reachable, far + k, std::numeric_limits<float>::infinity());
+        });
     std::lock_guard guard(mutex);
     stats.n_scored += n_scored;
     stats.n_rescored += n_rescored;
@@ -526,7 +593,8 @@ GraphReport GraphIndex::inspect() const {
   std::lock_guard writing(state_->writing);  // an add writes the places of its rows while others search
   std::shared_lock lock(state_->mutex);
   const graph::Report r = graph::inspect(state_->links, state_->entrance.starts());
-  return {r.n_rows, r.n_links, r.n_out_of_range, r.n_self_links, r.n_repeated, r.n_after_end, r.n_reached};
+  return {r.n_rows,     r.n_links,     r.n_out_of_range, r.n_self_links,
+          r.n_repeated, r.n_after_end, r.n_reached,      state_->neighbours ? state_->neighbours->n_unlike(state_->links) : 0};
 }
 
 namespace {
@@ -554,6 +622,12 @@ std::vector<Part> GraphIndex::parts() const {
   parts.push_back(copied("sample", 'u', s.entrance.layer().rows));
   parts.push_back(part_of("sample_links", 'u', s.entrance.layer().links.array()));
   parts.push_back(copied("sample_entries", 'u', s.entrance.layer().starts));
+  if (s.neighbours) {
+    std::vector<float> origin = s.neighbours->center();
+    origin.push_back(s.neighbours->length());
+    parts.push_back(part_of("neighbours", 'u', s.neighbours->bytes()));
+    parts.push_back(copied("neighbours_origin", 'f', std::move(origin)));
+  }
   parts.push_back(copied("dead", 'u', std::move(dead)));
   parts.push_back(copied("calibration", 'f', std::move(points)));
   parts.push_back(copied("changed", 'u', std::vector<std::uint64_t>{s.n_changed}));
@@ -604,6 +678,21 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
   layer.starts = listed("sample_entries", layer.rows.size());
   if (!layer.rows.empty() && layer.starts.empty()) corrupt("sample_entries is empty");
   s.entrance.set_layer(std::move(layer));
+  const bool are_beside =
+      std::ranges::any_of(parts, [](const Part& part) { return std::string_view(part.name) == "neighbours"; });
+  if (params.layout == Layout::fast && s.walkable() && !are_beside) s.restore_neighbours(1);  // there was no memory for them
+  if (params.layout == Layout::fast && s.walkable() && are_beside) {
+    const Buffer<float> origin = borrow<float>(parts, "neighbours_origin");
+    if (origin.size() != dim + 1)
+      corrupt("neighbours_origin has length " + std::to_string(origin.size()) + ", expected " + std::to_string(dim + 1));
+    s.neighbours.emplace(metric, params.degree, std::vector<float>(origin.data(), origin.data() + dim), origin.back());
+    Buffer<std::byte> bytes = borrow<std::byte>(parts, "neighbours");
+    if (bytes.size() != n * s.neighbours->row_bytes())
+      corrupt("neighbours has " + std::to_string(bytes.size()) + " bytes, expected " +
+              std::to_string(n * s.neighbours->row_bytes()));
+    s.neighbours->set_bytes(std::move(bytes));
+    if (!s.neighbours->lead_below(n)) corrupt("neighbours holds one that is no row");
+  }
   const Buffer<float> points = borrow<float>(parts, "calibration");
   for (std::size_t i = 0; i + 4 <= points.size(); i += 4) {
     const float* const p = points.data() + i;

@@ -15,6 +15,8 @@ constexpr int kQueryLimit = 63;  // 2 * 255 * 63 fits int16, which is what vpmad
 
 #include "kernels/floats256.inc"
 
+#include "kernels/lookup256.inc"
+
 struct Doubles {
   __m256d v[4];
 };
@@ -109,6 +111,8 @@ inline std::uint32_t not_below(Lanes a, Lanes b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)));
 }
 
+inline void store_lanes(float* to, Lanes a) { _mm256_storeu_ps(to, a); }
+inline Lanes signed_by(Lanes a, Lanes b) { return _mm256_xor_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
 inline Lanes lanes_of_bits(Words w) { return _mm256_castsi256_ps(w); }
 
 struct Int8Step {

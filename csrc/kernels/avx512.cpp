@@ -15,6 +15,8 @@ constexpr int kQueryLimit = 63;  // 2 * 255 * 63 fits int16, which is what vpmad
 
 #include "kernels/floats256.inc"
 
+#include "kernels/lookup256.inc"
+
 using Words = __m512i;
 inline Words multiply_bytes(Words total, Words codes, Words query) {
   return _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_maddubs_epi16(codes, query), _mm512_set1_epi16(1)));

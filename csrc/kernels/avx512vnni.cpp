@@ -15,6 +15,8 @@ constexpr int kQueryLimit = 127;
 
 #include "kernels/floats256.inc"
 
+#include "kernels/lookup256.inc"
+
 using Words = __m512i;
 inline Words multiply_bytes(Words total, Words codes, Words query) { return _mm512_dpbusd_epi32(total, codes, query); }
 

@@ -171,7 +171,21 @@ inline std::uint32_t not_below(const Lanes& a, const Lanes& b) {
   return bits;
 }
 
+inline void store_lanes(float* to, const Lanes& a) { std::memcpy(to, &a, sizeof a); }
+/// a, or -a where the sign of b is set
+inline Lanes signed_by(const Lanes& a, const Lanes& b) {
+  Lanes f;
+  for (std::size_t i = 0; i < kLanes; ++i) f.v[i] = float_of(bits_of(a.v[i]) ^ (bits_of(b.v[i]) & 0x80000000u));
+  return f;
+}
 inline Lanes lanes_of_bits(const Words& w) { return load_lanes(reinterpret_cast<const float*>(&w)); }
+
+inline void lookup_sums(const std::uint8_t* codes, std::size_t n_pairs, const std::uint8_t* tables, std::int32_t* sums) {
+  std::memset(sums, 0, 32 * sizeof *sums);
+  for (std::size_t p = 0; p < n_pairs; ++p)
+    for (std::size_t i = 0; i < 32; ++i)
+      sums[i] += tables[32 * p + (codes[32 * p + i] & 15)] + tables[32 * p + 16 + (codes[32 * p + i] >> 4)];
+}
 
 struct Int8Step {
   static Words multiply(const Words& total, const Words& rows, const Words& query) {

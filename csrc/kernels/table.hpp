@@ -33,6 +33,19 @@ struct EncodedRow {
   double norm;            // of the row after centering
 };
 
+/// What leads from a row to one it is linked to, where both were turned at random: see graph::NeighbourCodes.
+struct Step {
+  float absolute, squared;  // sums of |step| and of its squares
+  float start;              // <sign of step, from>
+  float along;              // <from + origin, step>
+};
+
+/// Per-query terms of an estimate: key = base + shift + factor * (step * sum - offset).
+struct Estimate {
+  float base, step, offset;
+  float worst;  // keys below it count
+};
+
 struct Table {
   const char* name;
   /// Largest |q| that `screen_tile_i8` takes: 63 where pairs u8 * s8 are summed in int16, else 127.
@@ -87,6 +100,15 @@ struct Table {
   /// Codes `x * factor - center` (float64): u = 136 + round(x / c) in 0..255, split in two nibble planes of `row_bytes`.
   void (*encode)(const float* x, double factor, const float* center, std::size_t dim, std::size_t row_bytes, std::uint8_t* high,
                  std::uint8_t* low, double* work, EncodedRow* row);
+
+  /// x times the Hadamard matrix of order n, a power of two. The same bits for every instruction set.
+  void (*hadamard)(float* x, std::size_t n);
+  /// The signs of `to - from`, bit j for dim j, and what else an estimate needs; `dim` is a multiple of 16.
+  Step (*code_step)(const float* from, const float* to, const float* origin, std::size_t dim, std::uint8_t* bits);
+  /// Keys of 32 neighbours from their signs, byte 32 p + i: dims 8 p to 8 p + 7 of neighbour i. Each half of a byte picks one of
+  /// 16 entries, up to 127, of its table; sums are exact. Returns which keys are below `worst`.
+  std::uint32_t (*estimate)(const std::uint8_t* codes, std::size_t n_pairs, const std::uint8_t* tables, const float* shift,
+                            const float* factor, const Estimate& query, float* keys);
 
   /// `n` values to and from a Dtype; rounding is to nearest even.
   void (*load[3])(const void* from, std::size_t n, float* to);

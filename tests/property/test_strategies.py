@@ -33,7 +33,7 @@ def build(vectors: Rows, metric: Metric, dtype: VectorDtype = "float32") -> Any:
 
 def search(index: Any, queries: Rows, k: int, strategy: str, allowed: Any = None, n_threads: int = 1) -> SearchResult:
     ids, distances, stats = index._core.search(queries, k, allowed, n_threads, strategy)
-    return SearchResult(ids, distances, index.metric, SearchStats(**stats))
+    return SearchResult(ids, distances, index.metric, SearchStats(*stats))
 
 
 def identical(found: SearchResult | RangeResult, expected: SearchResult | RangeResult, what: str) -> None:
@@ -49,7 +49,7 @@ def check_all(vectors: Rows, queries: Rows, metric: Metric, k: int = 5, dtype: V
     for strategy in STRATEGIES[1:]:
         identical(search(index, queries, k, strategy), plain, strategy)
         ids, distances, stats = _core.topk(queries, kept, "float32", k, metric, None, 1, strategy)
-        identical(SearchResult(ids, distances, metric, SearchStats(**stats)), plain, f"{strategy} without an index")
+        identical(SearchResult(ids, distances, metric, SearchStats(*stats)), plain, f"{strategy} without an index")
         for number, query in enumerate(queries):
             alone = search(index, query[None], k, strategy)
             np.testing.assert_array_equal(alone.ids[0], plain.ids[number], err_msg=f"{strategy}, query {number} alone")
@@ -102,7 +102,7 @@ def test_every_way_of_range_search(case: Case, metric: Metric, rank: float, insi
 
     def within(strategy: str) -> RangeResult:
         offsets, ids, found, stats = index._core.range_search(queries, radius, None, 1, strategy)
-        return RangeResult(offsets, ids, found, metric, SearchStats(**stats))
+        return RangeResult(offsets, ids, found, metric, SearchStats(*stats))
 
     plain = within("plain")
     check_range(plain, queries, rounded_to(vectors, case.dtype), radius, metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,7 +278,8 @@ def test_ids_in_a_file_must_be_distinct(index: engine.Index, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["exact", "graph"])
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric, kind: IndexKind) -> None:
-    index = engine.Index(40, metric=metric, dtype="bfloat16", kind=kind)
+    layout: Any = "fast" if kind == "graph" else None
+    index = engine.Index(40, metric=metric, dtype="bfloat16", kind=kind, layout=layout)
     index.add(np.ones((3, 40)))
     index.save(tmp_path / "x")
     header, arrays = read_container(tmp_path / "x")
@@ -293,6 +295,7 @@ def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric, kind
     assert all(f"`{key}`" in section for key in header)
     n, b = 3, 16 * 2
     sizes = {"vectors": n * 80, "center": 40, "high": n * b + 64, "low": n * b + 64, "bias": n if metric == "l2" else 0}
+    sizes |= {"neighbours": n * (12 * 32 + 32 * 48 // 8), "neighbours_origin": 41}
     sizes |= {"links": n * 32, "entries": 3, "sample": 0, "sample_links": 0, "sample_entries": 0}
     sizes |= {"dead": 0, "calibration": 0, "changed": 1}
     assert {name: len(array) for name, array in arrays.items()} == {name: sizes.get(name, n) for name in expected}

@@ -230,6 +230,48 @@ def test_tiles_of_the_largest_dim() -> None:
             assert [int(mask) for mask in masks] == [2**64 - 1 if passes else 0] * 3
 
 
+@pytest.mark.parametrize("n", [1, 2, 16, 64, 128, 256, 1024, 65_536])
+def test_hadamard(n: int, rng: np.random.Generator) -> None:
+    """Integers, so that every order of summation gives the same."""
+    x = rng.integers(-50, 50, n).astype(np.float32)
+    right = x.astype(np.float64)
+    stride = 1
+    while stride < n:
+        pairs = right.reshape(-1, 2, stride)
+        right = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1).ravel()
+        stride *= 2
+    np.testing.assert_array_equal(kernels.hadamard(x), right)
+
+
+@pytest.mark.parametrize("dim", [16, 48, 384, 4096])
+def test_steps(dim: int, rng: np.random.Generator) -> None:
+    x, y, origin = (rng.standard_normal(dim).astype(np.float32) for _ in range(3))
+    y[::7] = x[::7]  # no step at all counts as one upwards
+    *sums, signs = kernels.code_step(x, y, origin)
+    step = y.astype(np.float64) - x
+    sign = np.where(step < 0, -1, 1)
+    right = np.abs(step).sum(), (step**2).sum(), (sign * x).sum(), ((x.astype(np.float64) + origin) * step).sum()
+    np.testing.assert_allclose(sums, right, rtol=1e-5, atol=1e-4 * dim**0.5)
+    np.testing.assert_array_equal(np.unpackbits(signs, bitorder="little"), sign > 0)
+
+
+@pytest.mark.parametrize("n_pairs", [2, 6, 48, 256, 258, 1024])
+def test_estimates(n_pairs: int, rng: np.random.Generator) -> None:
+    codes = rng.integers(256, size=(n_pairs, 32), dtype=np.uint8)
+    tables = rng.integers(128, size=(2 * n_pairs, 16), dtype=np.uint8)
+    if n_pairs == 256:
+        tables[:] = 127  # the largest sums that 16 bits are given
+    shift, factor = rng.standard_normal((2, 32)).astype(np.float32)
+    shift[5] = np.inf  # a place without a neighbour
+    low, high = np.arange(n_pairs)[:, None] * 2, np.arange(n_pairs)[:, None] * 2 + 1
+    sums = tables[low, codes & 15].sum(axis=0, dtype=np.int64) + tables[high, codes >> 4].sum(axis=0, dtype=np.int64)
+    right = 0.5 + shift + factor * (sums / 1024 - 3.0)
+    worst = float(np.median(right))
+    nearer, keys = kernels.estimate(codes.ravel(), tables.ravel(), shift, factor, 0.5, 1 / 1024, 3.0, worst)
+    np.testing.assert_allclose(keys, right, rtol=1e-4, atol=1e-4)
+    assert [nearer >> i & 1 for i in range(32)] == (keys < np.float32(worst)).tolist()
+
+
 def test_the_query_limit_is_that_of_the_instruction_set() -> None:
     assert kernels.query_limit() == (63 if _core.isa() in ("avx2", "avx512") else 127)
 

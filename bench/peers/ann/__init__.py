@@ -30,6 +30,7 @@ class Library(NamedTuple):
 
 NAMES = {
     OURS: Library("nearfield", "Float32", "nearfield"),
+    f"{OURS}-fast": Library("nearfield", "Fast", "nearfield"),
     f"{OURS}-float16": Library("nearfield", "Float16", "nearfield"),
     f"{OURS}-compact": Library("nearfield", "Compact", "nearfield"),
     "hnswlib": Library("hnswlib", "HNSW", "hnswlib"),

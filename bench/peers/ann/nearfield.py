@@ -1,22 +1,25 @@
-"""nearfield: the graph, with its vectors kept in float32, in float16, or as 8-bit codes alone."""
+"""nearfield: the graph; its vectors kept in float32, in float16 or as codes alone, and with codes of neighbours."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import engine
-from engine.types import Metric
+from engine.types import GraphLayout, Metric, VectorDtype
 
 from . import Approximate, Ids, Rows
 
 
 class Float32(Approximate):
-    dtype = "float32"
+    dtype: VectorDtype = "float32"
+    layout: GraphLayout = "plain"
     targets = (0.9, 0.95, 0.99, 0.999)
 
     def __init__(self, vectors: Rows, metric: Metric, n_threads: int) -> None:
-        options: dict[str, Any] = {"kind": "graph", "M": 32, "ef_construction": 200, "dtype": self.dtype}
-        self.index = engine.Index(vectors.shape[1], metric=metric, n_threads=n_threads, **options)
+        options: dict[str, Any] = {"kind": "graph", "M": 32, "ef_construction": 200}
+        self.index = engine.Index(
+            vectors.shape[1], metric=metric, dtype=self.dtype, layout=self.layout, n_threads=n_threads, **options
+        )
         self.index.add(vectors)
 
     def tune(self, value: int, n_threads: int) -> None:
@@ -34,6 +37,10 @@ class Float32(Approximate):
 
 class Float16(Float32):
     dtype = "float16"
+
+
+class Fast(Float32):
+    layout = "fast"
 
 
 class Compact(Float32):

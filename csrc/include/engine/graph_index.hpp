@@ -13,10 +13,14 @@
 
 namespace engine {
 
+/// fast: codes of neighbours beside each row, for more speed and memory.
+enum class Layout { plain, fast };
+
 struct GraphParams {
   std::size_t degree = 32;            // links a row
   std::size_t ef_construction = 200;  // rows that linking one looks at
   std::uint64_t seed = 0;
+  Layout layout = Layout::plain;
 };
 
 /// What a search with a pool of `ef` rows found of the `k` nearest of queries held out, and the standard error of that mean.
@@ -25,9 +29,9 @@ struct CalibrationPoint {
   float recall, error;
 };
 
-/// See graph::Report.
+/// See graph::Report; `n_not_beside`: rows beside which other neighbours are coded than they link to.
 struct GraphReport {
-  std::size_t n_rows, n_links, n_out_of_range, n_self_links, n_repeated, n_after_end, n_reached;
+  std::size_t n_rows, n_links, n_out_of_range, n_self_links, n_repeated, n_after_end, n_reached, n_not_beside;
 };
 
 /// Vectors under ids, their codes, and links to near ones: approximate search by walking the links, exact search beside it.
