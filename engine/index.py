@@ -597,9 +597,8 @@ def _restore(
     index._n_changes = n_changes
     fixed = (index.dim, index.metric, index.dtype)
     if index._options:
-        index._core = _core.GraphIndex.from_parts(
-            *fixed, *index._options.values(), next_id=header["next_id"], parts=parts
-        )
+        M, ef_construction, seed, layout = index._options.values()
+        index._core = _core.GraphIndex.from_parts(*fixed, M, ef_construction, seed, layout, header["next_id"], parts)
     else:
         index._core = _core.ExactIndex.from_parts(*fixed, header["next_id"], parts)
     return index
