@@ -26,8 +26,9 @@ from .protocols import Encoder
 from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
-    from . import classify, evaluation
+    from . import classify, evaluation, filters
     from .collection import Collection
+    from .filters import col, udf
 
 __all__ = [
     "Bitmap",
@@ -48,20 +49,25 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "classify",
+    "col",
     "evaluation",
+    "filters",
     "isa",
     "topk",
+    "udf",
 ]
 
 __version__ = "0.1.0"
 
+LATER = {"Collection": ".collection", "col": ".filters", "udf": ".filters"}
+
 
 def __getattr__(name: str) -> Any:
     """Loads the parts that a plain search does not need."""
-    if name in ("classify", "evaluation"):
+    if name in ("classify", "evaluation", "filters"):
         return importlib.import_module(f".{name}", __name__)
-    if name == "Collection":
-        return importlib.import_module(".collection", __name__).Collection
+    if name in LATER:
+        return getattr(importlib.import_module(LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -28,7 +28,9 @@ CONTRACT = {
     "SearchStats",
     "StorageError",
     "UnsupportedError",
+    "col",
     "topk",
+    "udf",
 }
 
 
