@@ -55,8 +55,7 @@ class PlainAttributes:
         return np.array([0 if value is None else value for value in values], dtype[self.schema[name]]), nulls
 
     def equal(self, name: str, values: Sequence[Any]) -> Bitmap:
-        assert values, "asking for no value costs a call"
-        assert len({type(value) for value in values}) == 1
+        check(self.schema[name], values)
         return self.where(name, lambda value: value in values)
 
     def between(self, name: str, lo: Any, hi: Any, lo_open: bool, hi_open: bool) -> Bitmap:
@@ -64,7 +63,7 @@ class PlainAttributes:
             above = lo is None or (value > lo if lo_open else value >= lo)
             return above and (hi is None or (value < hi if hi_open else value <= hi))
 
-        assert (lo, hi) != (None, None)
+        check(self.schema[name], [limit for limit in (lo, hi) if limit is not None])
         return self.where(name, inside)
 
     def contains(self, name: str, values: Sequence[str], mode: str) -> Bitmap:
@@ -78,6 +77,13 @@ class PlainAttributes:
 
     def count_between(self, name: str, lo: Any, hi: Any, lo_open: bool, hi_open: bool) -> int:
         return self.between(name, lo, hi, lo_open, hi_open).count()
+
+
+def check(kind: ColumnType, values: Sequence[Any]) -> None:
+    """Values reach the columns in their own type, at least one of them."""
+    types = {"int64": int, "timestamp": int, "float64": float, "bool": bool}
+    assert {type(value) for value in values} == {types.get(kind, str)}
+    assert kind not in ("int64", "timestamp") or all(-(2**63) <= value < 2**63 for value in values)
 
 
 def as_number(time: datetime | None) -> int | None:

@@ -7,9 +7,9 @@ from .cache import PredicateCache
 from .column import Column, col
 from .convert import as_predicate
 from .evaluate import Attributes, count, resolve
+from .function import udf
 from .predicate import Predicate
 from .schema import ColumnType, Schema, bind
-from .udf import udf
 
 __all__ = [
     "Attributes",

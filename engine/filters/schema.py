@@ -110,7 +110,7 @@ def fitting(value: Value, kind: ColumnType, leaf: Leaf) -> Any:
 def nearest(value: Any, kind: ColumnType) -> Any:
     """`value` itself where a column of type `kind` can hold it, otherwise a number beside it."""
     if kind == "int64":
-        return math.floor(value)
+        return max(LEAST, min(math.floor(value), MOST))
     if kind == "float64":
         try:
             return float(value)

@@ -85,14 +85,20 @@ def _parsed(text: str, sqlglot: Any) -> exp.Expression:
     if not tokens:
         raise InvalidArgumentError(f"the SQL filter is {show(text)}, expected a condition such as year >= 2020")
     try:
-        (expression,) = dialect.parser().parse_into(sqlglot.exp.Condition, tokens, text)
+        expressions = dialect.parser().parse_into(sqlglot.exp.Condition, tokens, text)
     except sqlglot.ParseError as error:
         first = error.errors[0] if error.errors else {}
         mark = first.get("highlight") or ""
         place = first.get("line") or 1, (first.get("col") or 1) - max(len(mark) - 1, 0)
         what = first.get("description") or "no condition"
         raise _syntax_error(text, *place, f"{what.split(' for <')[0]} near {show(mark)}") from None
-    return expression
+    except RecursionError:
+        raise
+    except Exception as error:  # whatever else a parser does with any text
+        raise _syntax_error(text, 1, 1, f"sqlglot cannot read it: {show(error)}") from error
+    if len(expressions) != 1:
+        raise _syntax_error(text, 1, 1, "expected one condition")
+    return expressions[0]
 
 
 def _syntax_error(text: str, line: int, column: int, what: str) -> InvalidArgumentError:
@@ -100,7 +106,11 @@ def _syntax_error(text: str, line: int, column: int, what: str) -> InvalidArgume
 
 
 def _refused(node: exp.Expression, why: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"the SQL filter has {show(node.sql())}, {why}")
+    try:
+        text = node.sql()
+    except Exception:  # trees of half a text need not be ones that sqlglot can write
+        text = "..."
+    return InvalidArgumentError(f"the SQL filter has {show(text)}, {why}")
 
 
 def _parts(node: exp.Expression, *names: str) -> list[Any]:

@@ -57,7 +57,7 @@ def as_time(value: object, name: str) -> datetime:
     try:
         if isinstance(value, np.datetime64):
             plain = value.astype("datetime64[us]").item()
-            if value.astype("datetime64[us]") != value:
+            if value.astype("datetime64[us]") != value and not np.isnat(value):
                 raise InvalidArgumentError(f"{name} is {value}, expected whole microseconds")
         elif isinstance(value, str):
             plain = datetime.fromisoformat(value[:-1] + "+00:00" if value[-1:] in ("Z", "z") else value)
@@ -67,9 +67,10 @@ def as_time(value: object, name: str) -> datetime:
             return datetime(plain.year, plain.month, plain.day, *parts, fold=plain.fold).astimezone(timezone.utc)
         if isinstance(plain, date):
             return datetime(plain.year, plain.month, plain.day, tzinfo=timezone.utc)
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, InvalidArgumentError):
-            raise
+    except InvalidArgumentError:
+        raise
+    except (ValueError, TypeError, OverflowError):  # no time, or none that years 1 to 9999 hold
+        pass
     raise InvalidArgumentError(f"{name} is {show(value)}, {expected}")
 
 
