@@ -35,8 +35,8 @@ __all__ = ["FIGURES", "Record"]
 
 Record = dict[str, Any]
 HEAVY = {
-    "PIL", "faiss", "hnswlib", "joblib", "matplotlib", "numba", "pandas", "rich", "scann", "scipy", "sklearn",
-    "sentence_transformers", "torch", "transformers", "typer", "usearch",
+    "PIL", "faiss", "hnswlib", "joblib", "matplotlib", "nanoarrow", "numba", "pandas", "polars", "pyarrow", "rich",
+    "scann", "scipy", "sklearn", "sentence_transformers", "sqlglot", "torch", "transformers", "typer", "usearch",
 }  # fmt: skip
 
 

@@ -234,7 +234,8 @@ rows = st.lists(
 )
 
 
-def tests_of(name: str) -> st.SearchStrategy[Test]:
+def questions(name: str, null: bool) -> st.SearchStrategy[Test]:
+    """Questions for one column; with `null`, lists hold NULL at times."""
     value = VALUES[name]
     of = [st.builds(Test, st.just(name), st.just("null"))]
     if name == "tags":
@@ -243,18 +244,24 @@ def tests_of(name: str) -> st.SearchStrategy[Test]:
     ordered = SCHEMA[name] in ("int64", "float64", "timestamp")
     operators = list(COMPARE) if ordered else ["==", "!="]
     of.append(st.builds(Test, st.just(name), st.sampled_from(operators), value))
-    of.append(st.builds(Test, st.just(name), st.just("in"), st.lists(value, max_size=4)))
+    of.append(st.builds(Test, st.just(name), st.just("in"), st.lists(st.none() | value if null else value, max_size=4)))
     if ordered:
         of.append(st.builds(Test, st.just(name), st.just("between"), st.tuples(value, value)))
     return st.one_of(of)
 
 
-tests = st.sampled_from(sorted(SCHEMA)).flatmap(tests_of)
-specs: st.SearchStrategy[Spec] = st.recursive(
-    tests,
-    lambda inner: st.one_of(
-        st.builds(Many, st.sampled_from(["and", "or"]), st.lists(inner, min_size=1, max_size=4).map(tuple)),
-        st.builds(Many, st.just("not"), st.tuples(inner)),
-    ),
-    max_leaves=8,
-)
+def trees(tests: st.SearchStrategy[Test]) -> st.SearchStrategy[Spec]:
+    return st.recursive(
+        tests,
+        lambda inner: st.one_of(
+            st.builds(Many, st.sampled_from(["and", "or"]), st.lists(inner, min_size=1, max_size=4).map(tuple)),
+            st.builds(Many, st.just("not"), st.tuples(inner)),
+        ),
+        max_leaves=8,
+    )
+
+
+tests = st.one_of([questions(name, True) for name in SCHEMA])
+# Of all columns, and of one, where leaves are merged.
+specs = st.one_of([trees(tests)] * 4 + [trees(questions(name, True)) for name in SCHEMA])
+specs_without_null = trees(st.one_of([questions(name, False) for name in SCHEMA]))

@@ -48,6 +48,8 @@ NOON = datetime(2024, 5, 17, 12, tzinfo=timezone.utc)
         (year.not_null() | ~year.is_null(), "col('year').not_null()"),
         (tags.contains("a") & tags.contains_all(["b"]), "col('tags').contains_all(['a', 'b'])"),
         (tags.contains("a") | tags.contains_any(["b", "c"]), "col('tags').contains_any(['a', 'b', 'c'])"),
+        (~tags.contains("a") & ~tags.contains("b"), "~col('tags').contains_any(['a', 'b'])"),
+        (~tags.contains("a") | ~tags.contains("b"), "~col('tags').contains_all(['a', 'b'])"),
         (~tags.equals_set(["b", "a", "b"]), "~col('tags').equals_set(['a', 'b'])"),
         (day > NOON, "col('day') > col.timestamp('2024-05-17T12:00:00Z')"),
         (day > NOON.replace(tzinfo=None), "col('day') > col.timestamp('2024-05-17T12:00:00Z')"),
