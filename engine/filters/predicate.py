@@ -72,7 +72,10 @@ class Predicate:
 
     def __reduce__(self) -> tuple[Any, ...]:
         canonical = self.canonical  # without what is kept beside: hashes are those of this process
-        return _built, (type(canonical), {part.name: getattr(canonical, part.name) for part in fields(canonical)})
+        return _built, (
+            type(canonical),
+            {part.name: getattr(canonical, part.name) for part in fields(canonical) if part.init},
+        )
 
     @cached_property
     def _hash(self) -> int:
@@ -182,6 +185,8 @@ class Group(Predicate):
     op: Op
     terms: tuple[Predicate, ...]
     negated: bool = False
+    depth: int = field(init=False)  # levels of AND within OR within AND ...
+    n_terms: int = field(init=False)  # leaves, as often as they occur
 
     def __post_init__(self) -> None:
         inner = [term for term in self.terms if isinstance(term, Group)]
@@ -193,15 +198,8 @@ class Group(Predicate):
             )
         if n_terms > MAX_TERMS:
             raise InvalidArgumentError(f"the predicate has {n_terms} terms, expected {MAX_TERMS} at most")
-        self.__dict__.update(depth=depth, n_terms=n_terms)
-
-    @cached_property
-    def depth(self) -> int:
-        raise NotImplementedError  # known from the start
-
-    @cached_property
-    def n_terms(self) -> int:
-        raise NotImplementedError
+        object.__setattr__(self, "depth", depth)
+        object.__setattr__(self, "n_terms", n_terms)
 
     @property
     def true_op(self) -> Op:
