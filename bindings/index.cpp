@@ -160,7 +160,8 @@ void bind_common(py::class_<Index>& kind) {
                                   to_array(std::move(hits.distances)), to_tuple(hits.stats));
           },
           py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
-      .def("parts", &parts_of<Index>);
+      .def("parts", &parts_of<Index>)
+      .def("check", [](const Index& index) { unlocked<&Index::check>(index); }, "Refuses stored values that cannot be.");
 }
 
 }  // namespace

@@ -74,6 +74,10 @@ class ExactIndex:
         ids: numpy.typing.NDArray[numpy.int64] | None,
         n_threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> numpy.typing.NDArray[numpy.int64]: ...
+    def check(self) -> None:
+        """
+        Refuses stored values that cannot be.
+        """
     def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def parts(self) -> dict: ...
@@ -139,6 +143,10 @@ class GraphIndex:
     def calibration(self) -> list[tuple[int, int, float, float]]:
         """
         Measured (k, ef, recall, standard error).
+        """
+    def check(self) -> None:
+        """
+        Refuses stored values that cannot be.
         """
     def ef_for(
         self, k: typing.SupportsInt | typing.SupportsIndex, recall: typing.SupportsFloat | typing.SupportsIndex

@@ -181,7 +181,7 @@ def info(
     file: Annotated[Path, typer.Argument(help="What `nearfield index` wrote.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a file holds; every checksum is verified."""
+    """Say what a file holds; `verify` checks whether it is damaged."""
     collection = Collection.open(file)
     facts = description(collection, file)
     if as_json:

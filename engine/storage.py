@@ -24,17 +24,33 @@ from numpy.typing import NDArray
 from ._validate import as_flag, as_json, as_path, show
 from .exceptions import CorruptIndexError, InvalidArgumentError, StorageError
 
-__all__ = ["read_container", "write_container"]
+__all__ = ["Arrays", "read_container", "write_container"]
 
 MAGIC = b"\x93NRF\r\n\x1a\n"  # the line ends show a transfer in text mode
-VERSION = 1
+VERSION = 2
 ALIGNMENT = 64
 CHUNK = 1 << 24  # between two chunks Ctrl-C is heard
+SMALL = 1 << 20  # bytes: an array up to here is verified at once in any case
 PREAMBLE = struct.Struct("<8sQQQQ16x")  # magic, version, header bytes, header checksum, file size
 CHECKSUM = struct.Struct("<Q")  # of the preamble, right behind it
 DTYPES = {np.dtype(code).str for code in "?bBhHiIqQefd"}
 
 Bytes = NDArray[np.uint8]
+
+
+class Arrays(dict[str, NDArray[Any]]):
+    """Arrays by name as `read_container` found them, with the checksums that they should have."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.checksums: dict[str, str] = {}
+
+    def verify(self, most: float = math.inf) -> None:
+        """Compare the checksums of arrays of up to `most` bytes; CorruptIndexError where one does not match."""
+        for name, array in self.items():
+            if array.nbytes <= most and f"{checksum(as_bytes(array)):016x}" != self.checksums[name]:
+                raise CorruptIndexError(f"{self.path} is damaged: the checksum of array {name!r} does not match")
 
 
 def write_container(
@@ -79,7 +95,7 @@ def write_container(
 
 def read_container(
     path: str | os.PathLike[str], *, mmap: bool = True, verify: bool = True
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+) -> tuple[dict[str, Any], Arrays]:
     """Read what `write_container` wrote.
 
     Parameters
@@ -89,13 +105,13 @@ def read_container(
     mmap : bool, default True
         Give read-only views of the mapped file. False reads all of it into memory of its own.
     verify : bool, default True
-        Compare the checksum of every array. False skips that for the arrays only.
+        Compare the checksum of every array. False leaves those of more than 1 MiB to ``arrays.verify()``.
 
     Returns
     -------
     header : dict
-    arrays : dict of str to ndarray
-        Each begins at a multiple of 64 bytes.
+    arrays : Arrays
+        A dict of str to ndarray. Each begins at a multiple of 64 bytes.
 
     Raises
     ------
@@ -106,6 +122,8 @@ def read_container(
 
     Notes
     -----
+    Mapping without `verify` takes the same few milliseconds whatever the size of the file.
+
     A mapped file may be replaced by `write_container`, since that leaves the old bytes alone. Cutting it in place
     while it is mapped kills the process, as with every memory map.
     """
@@ -129,20 +147,20 @@ def read_container(
     require_zeros(path, data[end:start], "header")
     header, entries = parse_header(path, text.tobytes())
 
-    arrays = {}
+    arrays = Arrays(path)
     for name, entry in entries.items():
         dtype, shape, n_bytes = parse_entry(path, name, entry)
         end = position + n_bytes
         if entry["offset"] != position - start or aligned(end) > len(data):
             raise CorruptIndexError(f"{path} is damaged: array {name!r} does not fit into the file")
         block = data[position:end]
-        if verify and f"{checksum(block):016x}" != entry["xxh3_64"]:
-            raise CorruptIndexError(f"{path} is damaged: the checksum of array {name!r} does not match")
         require_zeros(path, data[end : aligned(end)], f"array {name!r}")
         arrays[name] = block.view(dtype).reshape(shape)
+        arrays.checksums[name] = entry["xxh3_64"]
         position = aligned(end)
     if position != len(data):
         raise CorruptIndexError(f"{path} is damaged: {len(data) - position} bytes belong to no array")
+    arrays.verify(math.inf if verify else SMALL)
     return header, arrays
 
 

@@ -11,10 +11,11 @@
 namespace engine::exact {
 
 /// What results are ordered by: the distance as it is returned, so that equal returned distances are ties. Beyond the range of
-/// float32, where the returned value is cut to the largest float, the float64 value goes on to order.
+/// float32, where the returned value is cut to the largest float, the float64 value goes on to order. NaN, which only rows of a
+/// damaged file give, has no place in an order: it comes last.
 inline double order_key(double distance) noexcept {
-  return std::abs(distance) <= std::numeric_limits<float>::max() ? static_cast<double>(static_cast<float>(distance)) + 0.0
-                                                                 : distance;
+  if (std::abs(distance) <= std::numeric_limits<float>::max()) return static_cast<double>(static_cast<float>(distance)) + 0.0;
+  return std::isnan(distance) ? std::numeric_limits<double>::infinity() : distance;
 }
 inline float returned_distance(double key) noexcept {
   constexpr double kMost = std::numeric_limits<float>::max();

@@ -399,6 +399,8 @@ class Screen {
 
   [[noreturn]] void refuse(std::uint32_t row) const {
     const std::string name = "vectors[" + std::to_string(row) + "]";
+    // An index took no such row.
+    if (corpus_.ids) throw Error(ErrorCode::corrupt, name + " is damaged: it is zero or holds NaN or Inf");
     std::vector<float> x(corpus_.rows.dim);
     quant::read_row(corpus_.rows, row, x.data());
     if (std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); }))

@@ -298,17 +298,17 @@ Report inspect(const Links& links, std::span<const std::uint32_t> entries) {
   Report report;
   report.n_rows = links.size();
   for (std::size_t row = 0; row < links.size(); ++row) {
-    const auto to = links.of(row);
-    std::vector<std::uint32_t> sorted(to.begin(), to.end());
+    const std::uint32_t* const first = links.place(row);
+    const std::uint32_t* const last = first + links.degree();
+    const std::uint32_t* const end = std::find(first, last, kNone);
+    std::vector<std::uint32_t> sorted(first, end);
     std::sort(sorted.begin(), sorted.end());
     report.n_links += sorted.size();
     report.n_out_of_range += static_cast<std::size_t>(
         std::count_if(sorted.begin(), sorted.end(), [&](std::uint32_t other) { return other >= links.size(); }));
     report.n_self_links += static_cast<std::size_t>(std::count(sorted.begin(), sorted.end(), row));
     report.n_repeated += sorted.size() - static_cast<std::size_t>(std::unique(sorted.begin(), sorted.end()) - sorted.begin());
-    const std::uint32_t* const place = links.place(row);
-    report.n_after_end += static_cast<std::size_t>(
-        std::count_if(place + to.size(), place + links.degree(), [](std::uint32_t other) { return other != kNone; }));
+    report.n_after_end += static_cast<std::size_t>(std::count_if(end, last, [](std::uint32_t other) { return other != kNone; }));
   }
   if (report.n_out_of_range == 0) report.n_reached = reach(links, entries).count();
   return report;

@@ -11,7 +11,8 @@ namespace engine::graph {
 /// Marks the end of a list that is not full, and rows that are none.
 inline constexpr std::uint32_t kNone = 0xffff'ffff;
 
-/// Who is linked to whom: up to `degree` rows each, in one flat array. Knows no metric and no vectors.
+/// Who is linked to whom: up to `degree` rows each, in one flat array. Knows no metric and no vectors. A list ends at the first
+/// number that is no row, so that an array from a damaged file leads nobody astray.
 class Links {
  public:
   explicit Links(std::size_t degree) : degree_(degree) {}
@@ -26,7 +27,7 @@ class Links {
   const std::uint32_t* place(std::size_t row) const noexcept { return array_.data() + row * degree_; }
   std::span<const std::uint32_t> of(std::size_t row) const noexcept {
     const std::uint32_t* const first = place(row);
-    return {first, std::find(first, first + degree_, kNone)};
+    return {first, std::find_if(first, first + degree_, [n = size()](std::uint32_t to) { return to >= n; })};
   }
 
   void prefetch(std::size_t row) const noexcept {

@@ -66,7 +66,8 @@ std::size_t walk(const NeighbourCodes& codes, std::span<const std::uint32_t> ent
                                               lookup.terms(chosen.key, pool.worst()), keys);
       for (; nearer; nearer &= nearer - 1) {
         const int lane = std::countr_zero(nearer);
-        if (keys[lane] < pool.worst() && part.rows[lane] != kNone && accept(part.rows[lane])) insert(part.rows[lane], keys[lane]);
+        if (keys[lane] < pool.worst() && part.rows[lane] < codes.size() && accept(part.rows[lane]))
+          insert(part.rows[lane], keys[lane]);
       }
     }
   };

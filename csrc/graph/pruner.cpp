@@ -71,7 +71,7 @@ std::span<const std::uint32_t> Pruner::choose(std::uint32_t row, std::span<const
   std::array<float, kTileRows> hidden;  // how much nearer to a chosen one
   std::array<std::uint8_t, kTileRows> order;
   for (std::size_t i = 1; i < n; ++i) {
-    away[i] = std::max(distance(0, i), 0.0f);
+    away[i] = std::max(0.0f, distance(0, i));  // 0 too where codes of a damaged file make it NaN, which nothing could sort
     hidden[i] = 0;
     order[i - 1] = static_cast<std::uint8_t>(i);
   }

@@ -39,7 +39,8 @@ std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, con
                  Workspace& work, Accept accept = {}) {
   VisitedSet& visited = work.visited;
   Pool& pool = work.pool;
-  visited.start(links.size());
+  const std::size_t n_rows = links.size();
+  visited.start(n_rows);
   pool.start(ef);
   std::array<std::uint32_t, Scorer::kMost> rows;
   std::array<float, Scorer::kMost> keys;
@@ -63,7 +64,7 @@ std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, con
   for (std::uint32_t row; pool.expand(row);) {
     int together = 1;
     do {
-      for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to != kNone; ++to) meet(*to);
+      for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to < n_rows; ++to) meet(*to);
     } while (together++ < kTogether && pool.expand(row));
     score();
   }

@@ -88,6 +88,11 @@ std::vector<Part> ExactIndex::parts() const {
   return state_->parts();
 }
 
+void ExactIndex::check() const {
+  std::shared_lock lock(state_->mutex);
+  state_->map_ids();
+}
+
 ExactIndex ExactIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, std::int64_t next_id,
                                   const std::vector<Part>& parts) {
   ExactIndex index(dim, metric, dtype);

@@ -47,7 +47,9 @@ constexpr std::size_t kMostRows = graph::Pool::kExpanded;
 
 struct GraphIndex::State : Store {
   State(std::size_t dim, Metric metric, Dtype dtype, GraphParams params)
-      : Store(dim, metric, dtype), params(params), links(params.degree), dead(0) {}
+      : Store(dim, metric, dtype), params(params), links(params.degree), dead(0) {
+    gone = &dead;
+  }
 
   const GraphParams params;
   graph::Links links;
@@ -631,7 +633,24 @@ std::vector<Part> GraphIndex::parts() const {
   parts.push_back(copied("dead", 'u', std::move(dead)));
   parts.push_back(copied("calibration", 'f', std::move(points)));
   parts.push_back(copied("changed", 'u', std::vector<std::uint64_t>{s.n_changed}));
+  parts.push_back(copied("longest", 'f', std::vector<float>{s.longest}));
   return parts;
+}
+
+void GraphIndex::check() const {
+  std::lock_guard writing(state_->writing);
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  s.map_ids();
+  const auto check_links = [](const char* name, const graph::Links& links) {
+    for (const std::uint32_t row : links.array().span())
+      if (row >= links.size() && row != graph::kNone)
+        throw Error(ErrorCode::corrupt, std::string(name) + " holds " + std::to_string(row) + ", expected a row");
+  };
+  check_links("links", s.links);
+  check_links("sample_links", s.entrance.layer().links);
+  if (s.neighbours && !s.neighbours->lead_below(s.links.size()))
+    throw Error(ErrorCode::corrupt, "neighbours holds one that is no row");
 }
 
 GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, GraphParams params, std::int64_t next_id,
@@ -646,27 +665,20 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
     if (row >= n || s.dead.test(row)) corrupt("dead holds " + std::to_string(row) + ", which is no row or there twice");
     s.dead.set(row);
   }
-  s.take_parts(next_id, parts, &s.dead);
+  s.take_parts(next_id, parts);
   s.n_visible = n;
-  for (const std::uint32_t bound : s.codes.bound8().span()) s.longest = std::max(s.longest, second_bound(bound));
   if (n >= kMostRows) corrupt("ids has length " + std::to_string(n) + ", more than a graph can hold");
-  // A list of rows below `most`, with kNone where it may be short.
-  const auto rows_in = [&](const char* name, std::size_t most, bool short_lists) {
-    Buffer<std::uint32_t> rows = borrow<std::uint32_t>(parts, name);
-    for (const std::uint32_t row : rows.span())
-      if (row >= most && !(short_lists && row == graph::kNone))
-        corrupt(std::string(name) + " holds " + std::to_string(row) + ", expected a row");
-    return rows;
-  };
   const auto links_of = [&](const char* name, std::size_t n_rows, std::size_t degree) {
-    Buffer<std::uint32_t> links = rows_in(name, n_rows, true);
+    Buffer<std::uint32_t> links = borrow<std::uint32_t>(parts, name);
     if (links.size() != n_rows * degree)
       corrupt(std::string(name) + " has length " + std::to_string(links.size()) + ", expected " + std::to_string(n_rows) +
               " rows of " + std::to_string(degree));
     return graph::Links(degree, std::move(links));
   };
   const auto listed = [&](const char* name, std::size_t most) {
-    const Buffer<std::uint32_t> rows = rows_in(name, most, false);
+    const Buffer<std::uint32_t> rows = borrow<std::uint32_t>(parts, name);
+    for (const std::uint32_t row : rows.span())
+      if (row >= most) corrupt(std::string(name) + " holds " + std::to_string(row) + ", expected a row");
     return std::vector<std::uint32_t>(rows.span().begin(), rows.span().end());
   };
   s.links = links_of("links", n, params.degree);
@@ -678,6 +690,20 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
   layer.starts = listed("sample_entries", layer.rows.size());
   if (!layer.rows.empty() && layer.starts.empty()) corrupt("sample_entries is empty");
   s.entrance.set_layer(std::move(layer));
+  const Buffer<float> points = borrow<float>(parts, "calibration");
+  for (std::size_t i = 0; i + 4 <= points.size(); i += 4) {
+    const float* const p = points.data() + i;
+    if (!(p[0] >= 1 && p[0] <= 1e6f && p[1] >= 1 && p[1] <= 1e6f && p[2] >= 0 && p[2] <= 1 && p[3] >= 0 && p[3] <= 1))
+      corrupt("calibration holds a point that is none");
+    s.calibration.push_back({static_cast<std::uint32_t>(p[0]), static_cast<std::uint32_t>(p[1]), p[2], p[3]});
+  }
+  if (points.size() % 4) corrupt("calibration has length " + std::to_string(points.size()) + ", expected a multiple of 4");
+  const Buffer<std::uint64_t> changed = borrow<std::uint64_t>(parts, "changed");
+  if (changed.size() != 1) corrupt("changed has length " + std::to_string(changed.size()) + ", expected 1");
+  s.n_changed = std::min<std::uint64_t>(changed[0], kMostRows);
+  const Buffer<float> longest = borrow<float>(parts, "longest");
+  if (longest.size() != 1) corrupt("longest has length " + std::to_string(longest.size()) + ", expected 1");
+  s.longest = longest[0];
   const bool are_beside =
       std::ranges::any_of(parts, [](const Part& part) { return std::string_view(part.name) == "neighbours"; });
   if (params.layout == Layout::fast && s.walkable() && !are_beside) s.restore_neighbours(1);  // there was no memory for them
@@ -691,19 +717,7 @@ GraphIndex GraphIndex::from_parts(std::size_t dim, Metric metric, Dtype dtype, G
       corrupt("neighbours has " + std::to_string(bytes.size()) + " bytes, expected " +
               std::to_string(n * s.neighbours->row_bytes()));
     s.neighbours->set_bytes(std::move(bytes));
-    if (!s.neighbours->lead_below(n)) corrupt("neighbours holds one that is no row");
   }
-  const Buffer<float> points = borrow<float>(parts, "calibration");
-  for (std::size_t i = 0; i + 4 <= points.size(); i += 4) {
-    const float* const p = points.data() + i;
-    if (!(p[0] >= 1 && p[0] <= 1e6f && p[1] >= 1 && p[1] <= 1e6f && p[2] >= 0 && p[2] <= 1 && p[3] >= 0 && p[3] <= 1))
-      corrupt("calibration holds a point that is none");
-    s.calibration.push_back({static_cast<std::uint32_t>(p[0]), static_cast<std::uint32_t>(p[1]), p[2], p[3]});
-  }
-  if (points.size() % 4) corrupt("calibration has length " + std::to_string(points.size()) + ", expected a multiple of 4");
-  const Buffer<std::uint64_t> changed = borrow<std::uint64_t>(parts, "changed");
-  if (changed.size() != 1) corrupt("changed has length " + std::to_string(changed.size()) + ", expected 1");
-  s.n_changed = std::min<std::uint64_t>(changed[0], kMostRows);
   return index;
 }
 

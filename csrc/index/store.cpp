@@ -13,7 +13,24 @@ Store::Store(std::size_t dim, Metric metric, Dtype dtype) : dim(dim), metric(met
   if (dim < 1 || dim > kMaxDim) invalid("dim is " + std::to_string(dim) + ", expected 1 to " + std::to_string(kMaxDim));
 }
 
+void Store::map_ids() const {
+  if (mapped_) return;
+  std::lock_guard lock(mapping_);
+  if (mapped_) return;
+  IdMap made;
+  made.reserve(size(), {});
+  for (std::size_t row = 0; row < size(); ++row) {
+    if (gone && gone->test(row)) continue;
+    if (ids[row] < 0 || ids[row] > next_id - (next_id != INT64_MAX) || !made.insert(row, ids.span()))
+      throw Error(ErrorCode::corrupt, "ids[" + std::to_string(row) + "] is " + std::to_string(ids[row]) +
+                                          ", which is negative, not below next_id or there twice");
+  }
+  rows = std::move(made);
+  mapped_ = true;
+}
+
 std::size_t Store::row_of(std::int64_t id) const {
+  map_ids();
   const std::uint32_t row = rows.find(id, ids.span());
   if (row == IdMap::kNone) invalid("ids holds " + std::to_string(id) + ", which is not in the index");
   return row;
@@ -95,6 +112,7 @@ std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::i
   if (new_ids.size() != added.n_rows)
     invalid("ids has length " + std::to_string(new_ids.size()) + ", expected " + std::to_string(added.n_rows));
 
+  map_ids();
   const bool anew = codes_anew(added.n_rows);
   ids.reserve(n_new);
   ids.writable();
@@ -121,6 +139,7 @@ std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::i
 }
 
 void Store::make_writable() {
+  map_ids();
   vectors.writable();
   ids.writable();
   codes.make_writable();
@@ -163,22 +182,15 @@ std::vector<Part> Store::parts() const {
   };
 }
 
-void Store::take_parts(std::int64_t next, const std::vector<Part>& parts, const Bitmap* gone) {
+void Store::take_parts(std::int64_t next, const std::vector<Part>& parts) {
   ids = borrow<std::int64_t>(parts, "ids");
   vectors = borrow<std::byte>(parts, "vectors");
   const std::size_t n = size();
-  const auto corrupt = [](const std::string& message) { throw Error(ErrorCode::corrupt, message); };
   if (n > kMaxRows || vectors.size() != n * row_bytes())
-    corrupt("vectors has " + std::to_string(vectors.size()) + " bytes, expected " + std::to_string(n) + " rows of " +
-            std::to_string(row_bytes()));
-  rows.reserve(n, {});
-  for (std::size_t row = 0; row < n; ++row) {
-    if (gone && gone->test(row)) continue;
-    if (ids[row] < 0 || ids[row] > next - (next != INT64_MAX) || !rows.insert(row, ids.span()))
-      corrupt("ids[" + std::to_string(row) + "] is " + std::to_string(ids[row]) +
-              ", which is negative, not below next_id or there twice");
-  }
+    throw Error(ErrorCode::corrupt, "vectors has " + std::to_string(vectors.size()) + " bytes, expected " + std::to_string(n) +
+                                        " rows of " + std::to_string(row_bytes()));
   next_id = next;
+  mapped_ = false;
   const Buffer<float> center = borrow<float>(parts, "center");
   codes = quant::NibbleCodes::from_parts(dim, metric, n,
                                          {{center.data(), center.data() + center.size()},

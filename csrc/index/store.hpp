@@ -1,7 +1,9 @@
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,17 +27,21 @@ struct Store {
   const Dtype dtype;
   Buffer<std::byte> vectors;
   Buffer<std::int64_t> ids;
-  IdMap rows;
+  mutable IdMap rows;  // see map_ids
   quant::NibbleCodes codes;
   std::size_t n_centered = 0;  // rows when the center of the codes was chosen
   std::int64_t next_id = 0;
+  const Bitmap* gone = nullptr;  // rows whose ids count for nothing
 
   std::size_t size() const noexcept { return ids.size(); }
   std::size_t row_bytes() const noexcept { return dim * size_of(dtype); }
   RowsView view(std::size_t n_rows) const noexcept { return {vectors.data(), n_rows, dim, dtype, &codes}; }
   exact::Corpus corpus() const noexcept { return {view(size()), metric, &codes, ids.data()}; }
-  std::size_t overhead_nbytes() const noexcept { return codes.nbytes() + ids.nbytes() + rows.nbytes(); }
+  std::size_t overhead_nbytes() const noexcept { return codes.nbytes() + ids.nbytes() + (mapped_ ? rows.nbytes() : 0); }
 
+  /// Fills `rows` where stored parts left that for when it is needed, which a search alone does not; ids that cannot be are an
+  /// error. Readers may call it at the same time.
+  void map_ids() const;
   /// An unknown id is an error.
   std::size_t row_of(std::int64_t id) const;
   /// Rows of `given`, each once: an unknown or repeated id is an error.
@@ -59,14 +65,16 @@ struct Store {
   void truncate(std::size_t n_rows) noexcept;
 
   std::vector<Part> parts() const;
-  /// Takes stored parts, which are checked for their sizes and borrowed until the first change.
-  /// The ids of rows that are `gone` count for nothing.
-  void take_parts(std::int64_t next, const std::vector<Part>& parts, const Bitmap* gone = nullptr);
+  /// Takes stored parts, which are checked for their sizes, in no time whatever those are, and borrowed until the first change.
+  void take_parts(std::int64_t next, const std::vector<Part>& parts);
 
  private:
   void add_ids(std::span<const std::int64_t> added);
   void drop_ids(std::size_t n_rows) noexcept;
   void keep(MatrixView given, std::size_t n_old, std::size_t n_threads, Cancel& cancel);
+
+  mutable std::mutex mapping_;
+  mutable std::atomic<bool> mapped_ = true;
 };
 
 /// The part called `name`, which must be there and be of the right type.

@@ -297,7 +297,7 @@ def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric, kind
     sizes = {"vectors": n * 80, "center": 40, "high": n * b + 64, "low": n * b + 64, "bias": n if metric == "l2" else 0}
     sizes |= {"neighbours": n * (12 * 32 + 32 * 48 // 8), "neighbours_origin": 41}
     sizes |= {"links": n * 32, "entries": 3, "sample": 0, "sample_links": 0, "sample_entries": 0}
-    sizes |= {"dead": 0, "calibration": 0, "changed": 1}
+    sizes |= {"dead": 0, "calibration": 0, "changed": 1, "longest": 1}
     assert {name: len(array) for name, array in arrays.items()} == {name: sizes.get(name, n) for name in expected}
 
 

@@ -63,7 +63,7 @@ def refused(path: Path, **options: bool) -> str:
     return str(caught.value)
 
 
-def forge(path: Path, text: bytes, body: bytes = b"", version: int = 1, n_bytes: int | None = None) -> None:
+def forge(path: Path, text: bytes, body: bytes = b"", version: int = storage.VERSION, n_bytes: int | None = None) -> None:
     """Write a file with valid checksums around any header and body."""
     padding = bytes(-len(text) % 64)
     size = 64 + len(text) + len(padding) + len(body)
@@ -149,7 +149,7 @@ def test_the_document_tells_the_truth(path: Path) -> None:
     """Reads a file by docs/file_format.md alone."""
     raw = path.read_bytes()
     magic, version, n, checksum, size = struct.unpack("<8sQQQQ", raw[:40])
-    assert (magic, version, size, raw[40:56]) == (b"\x93NRF\r\n\x1a\n", 1, len(raw), bytes(16))
+    assert (magic, version, size, raw[40:56]) == (b"\x93NRF\r\n\x1a\n", 2, len(raw), bytes(16))
     assert struct.unpack("<Q", raw[56:64])[0] == xxhash.xxh3_64_intdigest(raw[:56])
     text = raw[64 : 64 + n]
     assert checksum == xxhash.xxh3_64_intdigest(text)
@@ -249,8 +249,8 @@ def test_files_of_others(tmp_path: Path, mmap: bool, content: bytes, message: st
 
 
 def test_newer_version(tmp_path: Path) -> None:
-    forge(tmp_path / "x", b'{"header": {}, "arrays": {}}', version=2)
-    assert "format version 2, this release reads version 1" in refused(tmp_path / "x")
+    forge(tmp_path / "x", b'{"header": {}, "arrays": {}}', version=3)
+    assert "format version 3, this release reads version 2" in refused(tmp_path / "x")
 
 
 def test_without_verify_damage_in_an_array_passes_and_nothing_else(path: Path) -> None:

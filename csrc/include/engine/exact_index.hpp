@@ -45,8 +45,11 @@ class ExactIndex {
 
   std::vector<Part> parts() const;
   std::int64_t next_id() const;
-  /// An index over stored parts, which are checked for their sizes and borrowed until the first change.
+  /// An index over stored parts, which are checked for their sizes and borrowed until the first change. Whatever the values are,
+  /// no method reads outside of them.
   static ExactIndex from_parts(std::size_t dim, Metric metric, Dtype dtype, std::int64_t next_id, const std::vector<Part>& parts);
+  /// Refuses stored values that cannot be: ids that are negative or there twice.
+  void check() const;
 
  private:
   struct State;

@@ -73,8 +73,11 @@ class GraphIndex {
   GraphReport inspect() const;
 
   std::vector<Part> parts() const;
+  /// As for ExactIndex. Links to what is no row are not followed.
   static GraphIndex from_parts(std::size_t dim, Metric metric, Dtype dtype, GraphParams params, std::int64_t next_id,
                                const std::vector<Part>& parts);
+  /// Refuses stored values that cannot be: ids as in ExactIndex, links to what is no row.
+  void check() const;
 
  private:
   struct State;
