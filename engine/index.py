@@ -580,10 +580,10 @@ class Index:
         path : path_like
             What `save` wrote.
         mmap : bool
-            Map the file: it is open at once, however large, and read where searches need it. Checksums of arrays of more
-            than 1 MiB are left to `verify`, which the first change, `save` and pickling call for: until then a search of
-            a damaged file may give wrong answers, or raise CorruptIndexError, but does no other harm. False: read and
-            verify all of it now.
+            Map the file: it is open at once, however large, and read where searches need it. Checksums of arrays of
+            more than 1 MiB are left to `verify`, which the first change, `save` and pickling call for: until then a
+            search of a damaged file may give wrong answers, or raise CorruptIndexError, but does no other harm.
+            False: read and verify all of it now.
         n_threads : int, optional
             As in the constructor.
 

@@ -52,7 +52,7 @@ class ExactDistance {
   }
 
   /// Asks the memory for a row that will be needed soon.
-  void prefetch(std::size_t row) const {
+  [[gnu::always_inline]] void prefetch(std::size_t row) const {
     if (rows_.dtype == Dtype::i8) return rows_.codes->prefetch(row);
     const std::byte* const x = rows_.row(row);
     for (std::size_t i = 0; i < rows_.row_bytes(); i += 64) __builtin_prefetch(x + i, 0, 2);

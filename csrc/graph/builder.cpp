@@ -68,12 +68,12 @@ class Builder {
   }
 
   /// Links `batch` to rows that are linked already, and those back.
-  void insert(std::span<const std::uint32_t> batch, const Entrance& entrance, const Change& change) {
+  void insert(std::span<const std::uint32_t> batch, std::size_t ef, const Entrance& entrance, const Change& change) {
     const std::size_t n_pieces = (batch.size() + kPiece - 1) / kPiece;
     std::vector<std::vector<Edge>> found(n_pieces);
     parallel_for(n_pieces, options_.n_threads, [&](std::size_t p) {
       cancel_.check();
-      found[p] = link_piece(batch.subspan(p * kPiece, std::min(kPiece, batch.size() - p * kPiece)), entrance);
+      found[p] = link_piece(batch.subspan(p * kPiece, std::min(kPiece, batch.size() - p * kPiece)), ef, entrance);
     });
     std::vector<Edge> edges;
     for (const std::vector<Edge>& some : found) edges.insert(edges.end(), some.begin(), some.end());
@@ -86,14 +86,14 @@ class Builder {
 
  private:
   /// Finds and writes the links of rows; returns their edges.
-  std::vector<Edge> link_piece(std::span<const std::uint32_t> rows, const Entrance& entrance) {
+  std::vector<Edge> link_piece(std::span<const std::uint32_t> rows, std::size_t ef, const Entrance& entrance) {
     const Workspaces::Lease lease(workspaces_);
     Workspace& work = *lease;
     Pruner pruner(base_.codes, base_.lift);
     std::vector<Edge> edges;
     std::vector<std::uint32_t> candidates;
     for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
-      walk(links_, entrance.rows_for(scorer, work), scorer, options_.ef, work);
+      walk(links_, entrance.rows_for(scorer, work), scorer, ef, work);
       candidates.clear();
       for (std::size_t c = 0; c < std::min(work.pool.size(), Pruner::kMost); ++c) candidates.push_back(work.pool.row(c));
       const auto chosen = pruner.choose(rows[i], candidates, links_.degree(), options_.alpha);
@@ -141,7 +141,7 @@ class Builder {
   }
 
   /// A row that has to choose leaves some room, so that it need not do so for each new link.
-  std::size_t keep() const noexcept { return links_.degree() - links_.degree() / 8; }
+  std::size_t keep() const noexcept { return links_.degree() - links_.degree() / 5; }
 
   const Base& base_;
   const BuildOptions& options_;
@@ -232,7 +232,9 @@ void link(const Base& base, std::span<const std::uint32_t> order, const BuildOpt
     const std::size_t n_linked = std::max<std::size_t>(n_old + done, 1);
     const std::size_t most = std::clamp<std::size_t>(n_linked / 2, 1, std::max<std::size_t>(links.size() / 50, 1000));
     const auto batch = order.subspan(done, std::min(most, order.size() - done));
-    builder.insert(batch, entrance, change);
+    // Most rows of the first half choose anew when those of the second half link to them: fewer candidates will do.
+    const bool is_early = 2 * (n_old + done) < links.size();
+    builder.insert(batch, is_early ? std::max<std::size_t>(options.ef * 7 / 10, 1) : options.ef, entrance, change);
     done += batch.size();
     start_at(batch);
     if (n_old + done >= Entrance::kLayered && n_old + done >= 2 * Entrance::kShare * entrance.layer().rows.size()) {

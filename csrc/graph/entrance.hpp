@@ -84,7 +84,7 @@ class Entrance {
     const Scorer& scorer;
     const std::uint32_t* rows;
 
-    void prefetch(std::uint32_t place) const noexcept { scorer.prefetch(rows[place]); }
+    [[gnu::always_inline]] void prefetch(std::uint32_t place) const noexcept { scorer.prefetch(rows[place]); }
     void operator()(const std::uint32_t* places, std::size_t n, float* keys) const noexcept {
       std::array<std::uint32_t, kMost> of;
       for (std::size_t i = 0; i < n; ++i) of[i] = rows[places[i]];

@@ -30,7 +30,7 @@ class Links {
     return {first, std::find_if(first, first + degree_, [n = size()](std::uint32_t to) { return to >= n; })};
   }
 
-  void prefetch(std::size_t row) const noexcept {
+  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
     const auto* const bytes = reinterpret_cast<const std::byte*>(place(row));
     for (std::size_t j = 0; j < degree_ * sizeof(std::uint32_t); j += 64) __builtin_prefetch(bytes + j);
   }

@@ -46,7 +46,7 @@ class NeighbourCodes {
   const Part& part(std::size_t row, std::size_t i) const noexcept {
     return *reinterpret_cast<const Part*>(bytes_.data() + row * row_bytes() + i * part_bytes());
   }
-  void prefetch(std::size_t row) const noexcept {
+  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
     const std::byte* const first = bytes_.data() + row * row_bytes();
     // Into the second cache: the first has too few places for lines under way.
     for (std::size_t j = 0; j < row_bytes(); j += 64) __builtin_prefetch(first + j, 0, 2);

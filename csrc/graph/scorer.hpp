@@ -20,7 +20,7 @@ class NibbleScorer {
                const float* extra, float weight = 1)
       : codes_(codes), query_(query), start_(-8 * prepared.sum), extra_(extra), factor_(weight * inverse(prepared.scale)) {}
 
-  void prefetch(std::uint32_t row) const noexcept {
+  [[gnu::always_inline]] void prefetch(std::uint32_t row) const noexcept {
     const std::uint8_t* const code = codes_.high() + row * codes_.row_bytes();
     for (std::size_t j = 0; j < codes_.row_bytes(); j += 64) __builtin_prefetch(code + j);
     __builtin_prefetch(codes_.scale4().data() + row);

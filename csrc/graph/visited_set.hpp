@@ -23,7 +23,7 @@ class VisitedSet {
     return is_new;
   }
   void erase(std::size_t row) noexcept { marks_[row] = epoch_ - 1; }
-  void prefetch(std::size_t row) const noexcept { __builtin_prefetch(&marks_[row]); }
+  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept { __builtin_prefetch(&marks_[row]); }
 
  private:
   std::vector<std::uint8_t> marks_;

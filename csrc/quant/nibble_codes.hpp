@@ -46,7 +46,7 @@ class NibbleCodes {
   std::size_t nbytes() const noexcept;
   /// What the 8-bit code says of a row, as floats; under cosine its length is near 1.
   void decode(std::size_t row, float* to) const noexcept;
-  void prefetch(std::size_t row) const noexcept {
+  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
     for (std::size_t i = row * row_bytes_; i < (row + 1) * row_bytes_; i += 64) {
       __builtin_prefetch(high_.data() + i);
       __builtin_prefetch(low_.data() + i);

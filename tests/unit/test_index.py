@@ -272,7 +272,44 @@ def test_ids_in_a_file_must_be_distinct(index: engine.Index, tmp_path: Path) -> 
         arrays["ids"][0] = wrong
         write_container(path, header, arrays)
         with pytest.raises(engine.CorruptIndexError, match="ids"):
-            engine.Index.load(path)
+            engine.Index.load(path, mmap=False)
+        for use in (lambda index: index.verify(), lambda index: index.get([3]), lambda index: index.remove([3])):
+            with pytest.raises(engine.CorruptIndexError, match="ids"):
+                use(engine.Index.load(path))
+
+
+@pytest.mark.parametrize("options", [{"kind": "exact"}, {"kind": "graph"}, {"kind": "graph", "layout": "fast"}])
+def test_damage_in_a_mapped_file_does_no_harm(
+    options: dict[str, Any], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Any byte of a file with large arrays: it is refused at once, or the index answers or says that it is damaged."""
+    index = engine.Index(96, metric="l2", n_threads=2, **options)
+    vectors = rng.standard_normal((6000, 96), dtype=np.float32)
+    index.add(vectors)
+    index.save(tmp_path / "x")
+    raw = (tmp_path / "x").read_bytes()
+    _, arrays = read_container(tmp_path / "x")
+    large = [name for name, array in arrays.items() if array.nbytes > 2**20]
+    assert "vectors" in large
+    answered = 0
+    for trial in range(40):
+        damaged = bytearray(raw)
+        first = int(rng.integers(64, len(raw) - 4096))
+        damaged[first : first + 4096] = rng.bytes(4096)
+        (tmp_path / "y").write_bytes(damaged)
+        try:
+            mapped = engine.Index.load(tmp_path / "y", n_threads=2)
+            for ef in (None, 50) if options["kind"] == "graph" else (None,):
+                found = mapped.search(vectors[trial : trial + 5], 10, ef=ef)
+                answered += 1
+                assert (found.ids < 6000).all()
+        except engine.CorruptIndexError:
+            continue
+        with pytest.raises(engine.CorruptIndexError):
+            mapped.verify()
+        with pytest.raises(engine.CorruptIndexError):
+            mapped.add(vectors[:1])
+    assert answered > 10
 
 
 @pytest.mark.parametrize("kind", ["exact", "graph"])

@@ -63,7 +63,9 @@ def refused(path: Path, **options: bool) -> str:
     return str(caught.value)
 
 
-def forge(path: Path, text: bytes, body: bytes = b"", version: int = storage.VERSION, n_bytes: int | None = None) -> None:
+def forge(
+    path: Path, text: bytes, body: bytes = b"", version: int = storage.VERSION, n_bytes: int | None = None
+) -> None:
     """Write a file with valid checksums around any header and body."""
     padding = bytes(-len(text) % 64)
     size = 64 + len(text) + len(padding) + len(body)
@@ -253,15 +255,25 @@ def test_newer_version(tmp_path: Path) -> None:
     assert "format version 3, this release reads version 2" in refused(tmp_path / "x")
 
 
-def test_without_verify_damage_in_an_array_passes_and_nothing_else(path: Path) -> None:
+def test_without_verify_damage_in_a_large_array_passes_and_nothing_else(path: Path) -> None:
+    large = np.arange(300_000, dtype=np.float32)
+    write_container(path, {}, {**ARRAYS, "large": large})
     raw = path.read_bytes()
-    start = raw.index(ARRAYS["ids"].tobytes())
-    path.write_bytes(raw[:start] + b"\xff" + raw[start + 1 :])
-    assert "checksum of array 'ids'" in refused(path)
-    assert read_container(path, verify=False)[1]["ids"][0] == 255
-    end = start + ARRAYS["ids"].nbytes
-    path.write_bytes(raw[:end] + b"\x01" + raw[end + 1 :])
-    assert "padding behind its array 'ids'" in refused(path, verify=False)
+
+    def damage(place: int) -> None:
+        path.write_bytes(raw[:place] + b"\xff" + raw[place + 1 :])
+
+    start = raw.index(large.tobytes())
+    damage(start + 4)
+    assert "checksum of array 'large'" in refused(path)
+    arrays = read_container(path, verify=False)[1]
+    assert arrays["large"][1] != 1
+    with pytest.raises(CorruptIndexError, match="checksum of array 'large'"):
+        arrays.verify()
+    damage(raw.index(ARRAYS["ids"].tobytes()))
+    assert "checksum of array 'ids'" in refused(path, verify=False)
+    damage(start + large.nbytes)
+    assert "padding behind its array 'large'" in refused(path, verify=False)
 
 
 GOOD = {"dtype": "|u1", "shape": [64], "offset": 0, "nbytes": 64, "xxh3_64": xxhash.xxh3_64_hexdigest(bytes(64))}
