@@ -28,6 +28,16 @@ const void* typed(const py::array& array, const std::string& dtype, std::size_t 
   return array.data();
 }
 
+/// 64 rows of bytes as a tile.
+std::vector<std::uint8_t> packed(const Bytes& rows) {
+  if (rows.ndim() != 2 || rows.shape(0) != 64 || rows.shape(1) % 4) invalid("rows has shape other than (64, multiple of 4)");
+  const auto dim = static_cast<std::size_t>(rows.shape(1));
+  std::vector<std::uint8_t> tile(64 * dim);
+  for (std::size_t r = 0; r < 64; ++r)
+    for (std::size_t j = 0; j < dim; ++j) tile[(j / 4 * 64 + r) * 4 + j % 4] = rows.data()[r * dim + j];
+  return tile;
+}
+
 /// A matrix of its dtype as rows, all of those listed in it.
 RowsView listed(const FloatMatrix& query, const py::array& vectors, const std::string& dtype, const Rows& rows) {
   const std::size_t n = vectors.ndim() == 2 ? static_cast<std::size_t>(vectors.shape(0)) : 0;
@@ -133,14 +143,21 @@ void bind_kernels(py::module_& module) {
       },
       py::arg("plane").noconvert(), py::arg("rows").noconvert(), py::arg("query").noconvert());
   kernels.def_static(
+      "signed_codes",
+      [](const Bytes& rows, std::size_t n_rows) {
+        const std::vector<std::uint8_t> tile = packed(rows);
+        std::vector<std::int8_t> codes((tile.size() / kernels::kTileRows + 63) / 64 * 64 * kernels::kTileRows);
+        std::vector<std::int32_t> sums(kernels::kTileRows);
+        kernels::active().signed_codes(tile.data(), tile.size() / kernels::kTileRows / 4, n_rows, codes.data(), sums.data());
+        return std::pair(to_array(std::move(codes)), to_array(std::move(sums)));
+      },
+      py::arg("rows").noconvert(), py::arg("n_rows"));
+  kernels.def_static(
       "screen_tile_i8",
       [](const Bytes& rows, const SignedBytes& queries, float threshold) {
         const auto dim = static_cast<std::size_t>(rows.shape(1)), n_queries = static_cast<std::size_t>(queries.shape(0));
-        if (rows.ndim() != 2 || rows.shape(0) != 64 || dim % 4 || queries.shape(1) != rows.shape(1))
-          invalid("rows has shape other than (64, multiple of 4), or queries another dim");
-        std::vector<std::uint8_t> tile(64 * dim);
-        for (std::size_t r = 0; r < 64; ++r)
-          for (std::size_t j = 0; j < dim; ++j) tile[(j / 4 * 64 + r) * 4 + j % 4] = rows.data()[r * dim + j];
+        if (queries.shape(1) != rows.shape(1)) invalid("queries has another dim than rows");
+        const std::vector<std::uint8_t> tile = packed(rows);
         const std::vector<float> one(64, 1.0f), zero(64);
         const std::vector<kernels::QueryBounds> bounds(n_queries, {0, 0, 0, threshold});
         std::vector<std::uint64_t> masks(n_queries);

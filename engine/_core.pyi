@@ -260,6 +260,10 @@ class kernels:
         Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.
         """
     @staticmethod
+    def signed_codes(
+        rows: numpy.typing.NDArray[numpy.uint8], n_rows: typing.SupportsInt | typing.SupportsIndex
+    ) -> tuple[numpy.typing.NDArray[numpy.int8], numpy.typing.NDArray[numpy.int32]]: ...
+    @staticmethod
     def squared_l2(a: numpy.typing.NDArray[numpy.float32], b: numpy.ndarray, dtype: str) -> float: ...
     @staticmethod
     def squared_l2_rows(

@@ -13,7 +13,8 @@ Pruner::Pruner(const quant::NibbleCodes& codes, const float* lift)
     : codes_(codes),
       lift_(lift),
       tile_(2 * codes.row_bytes() * kTileRows),
-      signed_(2 * codes.row_bytes() * kTileRows),
+      signed_((2 * codes.row_bytes() + 63) / 64 * 64 * kTileRows),
+      sums_(kTileRows),
       dots_(kTileRows * kTileRows),
       masks_(kTileRows),
       bounds_(kTileRows),
@@ -31,31 +32,17 @@ std::span<const std::uint32_t> Pruner::choose(std::uint32_t row, std::span<const
                                               float alpha) {
   rows_.assign(1, row);
   rows_.insert(rows_.end(), candidates.begin(), candidates.end());
-  const std::size_t n = rows_.size(), half = codes_.row_bytes(), dim = 2 * half;
-  const bool halved = kernels_.query_limit < 127;  // signed codes have to fit it
-
+  const std::size_t n = rows_.size(), half = codes_.row_bytes();
   kernels_.pack_codes(codes_.high(), codes_.low(), half, rows_.data(), n, tile_.data());
+  kernels_.signed_codes(tile_.data(), half / 2, n, signed_.data(), sums_.data());
   for (std::size_t i = 0; i < n; ++i) {
-    const std::uint8_t* const high = codes_.high() + rows_[i] * half;
-    const std::uint8_t* const low = codes_.low() + rows_[i] * half;
-    std::int8_t* const to = signed_.data() + i * dim;
-    std::int32_t sum = 0;
-    const auto as_signed = [halved](int code) {
-      const int z = code - 136;
-      return static_cast<std::int8_t>(halved ? (z < -126 ? -63 : z / 2) : (z < -127 ? -127 : z));
-    };
-    for (std::size_t j = 0; j < half; ++j) {
-      to[j] = as_signed((high[j] & 15) << 4 | (low[j] & 15));
-      to[half + j] = as_signed((high[j] & 0xf0) | low[j] >> 4);
-      sum += to[j] + to[half + j];
-    }
-    bounds_[i] = {-136 * sum, 0, 0, -std::numeric_limits<float>::infinity()};  // nothing is ruled out
+    bounds_[i] = {-136 * sums_[i], 0, 0, -std::numeric_limits<float>::infinity()};  // nothing is ruled out
     scale_[i] = codes_.scale8()[rows_[i]];
     lifts_[i] = lift_ ? lift_[rows_[i]] : 0;
   }
-  kernels_.screen_tile_i8(tile_.data(), half / 2, signed_.data(), dim, bounds_.data(), n, {zero_.data(), zero_.data(), nullptr},
-                          masks_.data(), dots_.data());
-  if (halved)
+  kernels_.screen_tile_i8(tile_.data(), half / 2, signed_.data(), signed_.size() / kTileRows, bounds_.data(), n,
+                          {zero_.data(), zero_.data(), nullptr}, masks_.data(), dots_.data());
+  if (kernels_.query_limit < 127)  // signed codes were halved to fit it
     for (std::int32_t& dot : dots_) dot *= 2;
   // Only ratios of distances count: with the largest scale 1, no square of a row's leaves the range of float32.
   float largest = 0;

@@ -31,7 +31,7 @@ class Pruner {
   const kernels::Table& kernels_ = kernels::active();
   std::vector<std::uint8_t> tile_;
   std::vector<std::int8_t> signed_;
-  std::vector<std::int32_t> dots_;
+  std::vector<std::int32_t> sums_, dots_;
   std::vector<std::uint64_t> masks_;
   std::vector<kernels::QueryBounds> bounds_;
   std::vector<float> scale_, norm_, lifts_, zero_;

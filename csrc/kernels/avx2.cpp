@@ -73,6 +73,10 @@ inline void join_nibbles(Words high, Words low, Words& lower, Words& upper) {
   lower = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(high, mask), 4), _mm256_and_si256(low, mask));
   upper = _mm256_or_si256(_mm256_andnot_si256(mask, high), _mm256_and_si256(_mm256_srli_epi16(low, 4), mask));
 }
+inline Words to_signed(Words codes) {
+  const Words zero = _mm256_set1_epi8(static_cast<char>(136));
+  return _mm256_sub_epi8(_mm256_avg_epu8(_mm256_max_epu8(codes, _mm256_set1_epi8(10)), zero), zero);
+}
 inline void transpose(Words (&rows)[kLanes]) {
   Words fours[8];
   for (int g = 0; g < 8; g += 4) {

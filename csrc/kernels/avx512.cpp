@@ -27,6 +27,10 @@ inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Wor
   low = multiply_bytes(low, _mm512_and_si512(codes, mask), query_low);
   high = multiply_bytes(high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), mask), query_high);
 }
+inline Words to_signed(Words codes) {
+  const Words zero = _mm512_set1_epi8(static_cast<char>(136));
+  return _mm512_sub_epi8(_mm512_avg_epu8(_mm512_max_epu8(codes, _mm512_set1_epi8(10)), zero), zero);
+}
 inline Words sum_of_nibbles(Words low, Words high) { return _mm512_add_epi32(low, high); }
 
 #include "kernels/avx512.inc"

@@ -25,6 +25,9 @@ inline void multiply_nibbles(Words codes, Words query_low, Words query_high, Wor
   low = multiply_bytes(low, _mm512_and_si512(codes, _mm512_set1_epi8(0x0f)), query_low);
   high = multiply_bytes(high, _mm512_andnot_si512(_mm512_set1_epi8(0x0f), codes), query_high);
 }
+inline Words to_signed(Words codes) {
+  return _mm512_sub_epi8(_mm512_max_epu8(codes, _mm512_set1_epi8(9)), _mm512_set1_epi8(static_cast<char>(136)));
+}
 inline Words sum_of_nibbles(Words low, Words high) { return _mm512_add_epi32(low, _mm512_srai_epi32(high, 4)); }
 
 #include "kernels/avx512.inc"

@@ -110,6 +110,15 @@ inline void join_nibbles(const Words& high, const Words& low, Words& lower, Word
     upper.v[i] = (high.v[i] & 0xf0f0f0f0u) | (low.v[i] >> 4 & 0x0f0f0f0fu);
   }
 }
+inline Words to_signed(const Words& codes) {
+  Words w{};
+  for (std::size_t i = 0; i < kLanes; ++i)
+    for (int shift = 0; shift < 32; shift += 8) {
+      const std::uint32_t code = codes.v[i] >> shift & 0xff;
+      w.v[i] |= (((code < 9 ? 9 : code) - 136) & 0xff) << shift;
+    }
+  return w;
+}
 inline void transpose(Words (&rows)[kLanes]) {
   for (std::size_t r = 0; r < kLanes; ++r)
     for (std::size_t i = 0; i < r; ++i) {

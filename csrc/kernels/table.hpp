@@ -85,6 +85,10 @@ struct Table {
                      std::size_t n_rows, std::uint8_t* tile);
   /// The same for vectors, one dim at a time: tile[g * 64 + r] = dim g of row r, as float. One per Dtype.
   void (*pack_rows[3])(const void* vectors, std::size_t dim, const std::uint32_t* rows, std::size_t n_rows, float* tile);
+  /// A tile of bytes u, as `pack_codes` writes it, as what `screen_tile_i8` takes for queries: to[r * stride + j] is dim j of row
+  /// r, max(u - 136, -127), or where query_limit is 63 half of it: (max(u, 10) - 135) / 2 rounded down. `stride` is 4 * n_groups
+  /// rounded up to 64; the rest of it is 0, and sums[r] is the sum of row r. Rows are written in full vectors, up to 64.
+  void (*signed_codes)(const std::uint8_t* tile, std::size_t n_groups, std::size_t n_rows, std::int8_t* to, std::int32_t* sums);
 
   /// Dot products of a packed tile (64 rows, `n_groups` groups of 4 bytes) with `n_queries` queries (`stride` bytes apart), fused
   /// with the bound: masks[q] has a bit for each row that survives. int8: unsigned rows, signed queries within query_limit,

@@ -220,6 +220,20 @@ def test_tiles_of_bytes(dim: int, n_queries: int, extreme: bool, seed: int) -> N
         np.testing.assert_array_equal(bits, dots.astype(np.float32) >= np.float32(threshold))
 
 
+@given(dim=st.integers(1, 48).map(lambda n: 4 * n), n_rows=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
+def test_signed_codes(dim: int, n_rows: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).integers(256, size=(64, dim)).astype(np.uint8)
+    codes, sums = (np.asarray(part) for part in kernels.signed_codes(rows, n_rows))
+    wide = rows.astype(np.int64)
+    signed = np.maximum(wide - 136, -127) if kernels.query_limit() == 127 else (np.maximum(wide, 10) - 135) // 2
+    assert abs(signed).max() <= kernels.query_limit()
+    by_row = codes.reshape(64, -1)
+    assert by_row.shape[1] == -(-dim // 64) * 64
+    np.testing.assert_array_equal(by_row[:n_rows, :dim], signed[:n_rows])
+    assert not by_row[:n_rows, dim:].any()
+    np.testing.assert_array_equal(sums[:n_rows], signed[:n_rows].sum(axis=1))
+
+
 def test_tiles_of_the_largest_dim() -> None:
     rows = np.full((64, 65_536), 255, np.uint8)
     for sign in (-1, 1):
