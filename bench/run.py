@@ -12,7 +12,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, datasets, peers
+from . import ann, ann_report, datasets, peers, startup
 from .exact import FIGURES, Record
 from .measure import machine
 from .peers import OURS
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         help="threads of further builds, comma-separated; only their time and memory count",
     )
     approximate.add_argument("--no-plot", dest="plot", action="store_false", help="do not draw the curves")
+    workload(workloads, "startup", run_startup, startup.Plan.repeats, "how soon a saved index answers")
     return args
 
 
@@ -182,6 +183,16 @@ def run_exact(args: argparse.Namespace) -> Run:
     return Run(records(), report)
 
 
+def run_startup(args: argparse.Namespace) -> Run:
+    plan: startup.Plan = planned(startup.Plan.quick() if args.quick else startup.Plan(), args)
+
+    def records() -> Iterator[Record]:
+        yield where(plan, quick=args.quick)
+        yield from startup.measure(plan)
+
+    return Run(records(), startup.report)
+
+
 def describe(plan: Plan, *, quick: bool) -> Record:
     """The first record: what is measured, where."""
     data = datasets.load(plan.rows, seed=plan.seed)
@@ -195,7 +206,7 @@ def describe(plan: Plan, *, quick: bool) -> Record:
     }
 
 
-def where(plan: Plan | ann.Plan, *, quick: bool) -> Record:
+def where(plan: Plan | ann.Plan | startup.Plan, *, quick: bool) -> Record:
     seed, repeats = plan.seed, plan.repeats
     return {"figure": "run", **machine(), "isa": engine.isa(), "seed": seed, "repeats": repeats, "quick": quick}
 
