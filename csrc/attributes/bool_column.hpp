@@ -48,7 +48,7 @@ class BoolColumn final : public Column {
     const auto [yes, no] = asked(any_of);
     if (!yes && !no) return Bitmap(size_);
     Bitmap trues = trues_.over(size_);
-    return !no ? trues : yes ? ~nulls() : ~(trues | nulls());
+    return !no ? trues : yes ? ~nulls() : ~(nulls_.count() ? trues | nulls() : trues);
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const auto [yes, no] = asked(any_of);

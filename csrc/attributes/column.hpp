@@ -85,7 +85,7 @@ class CellColumn : public Column {
 
   void drop(std::size_t row) noexcept final {
     const std::size_t last = size() - 1;
-    if (row != last) write(row, std::exchange(cells_[last], Cell{}), nulls_.test(last));
+    if (row != last) write(row, cells_[last], nulls_.test(last));
     truncate(last);
   }
 

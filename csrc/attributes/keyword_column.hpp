@@ -45,15 +45,14 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
     const Postings& index = postings();
     RowSet found = index_.no_rows(size());
     for (const std::uint32_t code : codes) index.add_to(found, code);
+    found.set_count(n_rows_of(index, codes));
     return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, codes); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
     const Postings& index = postings();
-    std::size_t count = 0;
-    for (const std::uint32_t code : codes) count += index.count(code);
     return index_.corrected(
-        count, size(), [&](std::uint32_t code) { return std::binary_search(codes.begin(), codes.end(), code); },
+        n_rows_of(index, codes), size(), [&](std::uint32_t code) { return std::binary_search(codes.begin(), codes.end(), code); },
         [&](std::size_t row) { return is_among(row, codes); });
   }
 
@@ -70,6 +69,11 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
     std::vector<std::string_view> values;
     for (const Value& value : any_of) values.push_back(std::get<std::string_view>(value));
     return codes_of(dictionary_, values);
+  }
+  static std::size_t n_rows_of(const Postings& index, const std::vector<std::uint32_t>& codes) noexcept {
+    std::size_t count = 0;
+    for (const std::uint32_t code : codes) count += index.count(code);
+    return count;
   }
   bool is_among(std::size_t row, const std::vector<std::uint32_t>& codes) const {
     return has_value(row) && std::binary_search(codes.begin(), codes.end(), cells_[row]);

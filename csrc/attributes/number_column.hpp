@@ -34,7 +34,9 @@ class NumberColumn final : public CellColumn<T> {
     const std::vector<T> values = distinct(any_of);
     const SortedRows& index = sorted();
     RowSet found = index_.no_rows(size());
-    for (const T value : values) add_to(found, index, Limits(value));
+    std::size_t count = 0;
+    for (const T value : values) count += add_to(found, index, Limits(value));
+    found.set_count(count);
     return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, values); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
@@ -51,7 +53,7 @@ class NumberColumn final : public CellColumn<T> {
     const Limits limits(range);
     const SortedRows& index = sorted();
     RowSet found = index_.no_rows(size());
-    add_to(found, index, limits);
+    found.set_count(add_to(found, index, limits));
     return index_.corrected(std::move(found), size(),
                             [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
   }
@@ -87,9 +89,11 @@ class NumberColumn final : public CellColumn<T> {
     const std::size_t end = index.position([&](std::uint32_t row) { return !limits.is_above(key(row)); });
     return {begin, std::max(begin, end) - begin};
   }
-  void add_to(RowSet& found, const SortedRows& index, const Limits& limits) const {
+  /// How many it added.
+  std::size_t add_to(RowSet& found, const SortedRows& index, const Limits& limits) const {
     const auto [begin, length] = slice(index, limits);
     index.add_to(found, begin, begin + length);
+    return length;
   }
   static std::vector<T> distinct(std::span<const Value> any_of) {
     std::vector<T> values;

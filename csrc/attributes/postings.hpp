@@ -47,11 +47,12 @@ class Postings {
     const auto found = frequent_.find(code);
     return found == frequent_.end() ? list(code).size() : found->second.count();
   }
+  /// Leaves the count of `found` alone.
   void add_to(RowSet& found, std::uint32_t code) const noexcept {
     if (const auto frequent = frequent_.find(code); frequent != frequent_.end())
-      found.merge(frequent->second);
+      found |= frequent->second;
     else
-      for (const std::uint32_t row : list(code)) found.put(row, true);
+      for (const std::uint32_t row : list(code)) found.add(row);
   }
 
  private:

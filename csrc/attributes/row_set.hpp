@@ -31,15 +31,6 @@ class RowSet {
     toggle(row);
     count_ += member ? 1 : -1;
   }
-  /// Adds rows that lie within the room of this set.
-  void merge(const RowSet& other) noexcept {
-    const bool first = count_ == 0;
-    for (std::size_t w = 0; w < other.words_.size(); ++w) words_[w] |= other.words_[w];
-    if (first)
-      count_ = other.count_;
-    else
-      recount();
-  }
   template <class Visit>
   void for_each(Visit&& visit) const {
     for (std::size_t w = 0; w < words_.size(); ++w)
@@ -47,12 +38,23 @@ class RowSet {
         visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
   }
 
-  // These leave the count to `add_to_count`.
+  // These are for rows within the room of this set and leave its count to `set_count` or `recount`.
+  void add(std::size_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
   void toggle(std::size_t row) noexcept { words_[row / 64] ^= std::uint64_t{1} << (row % 64); }
-  void toggle(const RowSet& other) noexcept {
-    for (std::size_t w = 0; w < other.words_.size(); ++w) words_[w] ^= other.words_[w];
+  RowSet& operator|=(const RowSet& other) noexcept {
+    return combine(other, [](auto a, auto b) { return a | b; });
   }
-  void add_to_count(std::size_t n) noexcept { count_ += n; }
+  RowSet& operator&=(const RowSet& other) noexcept {
+    return combine(other, [](auto a, auto b) { return a & b; });
+  }
+  RowSet& operator^=(const RowSet& other) noexcept {
+    return combine(other, [](auto a, auto b) { return a ^ b; });
+  }
+  void set_count(std::size_t n) noexcept { count_ = n; }
+  void recount() noexcept {
+    count_ = 0;
+    for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));
+  }
 
   /// The bitmap of a table of `n_rows`, none of the members lying beyond.
   Bitmap over(std::size_t n_rows) && {
@@ -66,9 +68,10 @@ class RowSet {
   }
 
  private:
-  void recount() noexcept {
-    count_ = 0;
-    for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));
+  template <class Op>
+  RowSet& combine(const RowSet& other, Op op) noexcept {
+    for (std::size_t w = 0; w < other.words_.size(); ++w) words_[w] = op(words_[w], other.words_[w]);
+    return *this;
   }
 
   std::vector<std::uint64_t> words_;

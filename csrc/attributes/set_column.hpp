@@ -44,22 +44,32 @@ class SetColumn final : public CellColumn<std::uint32_t> {
     RowSet found = index_.no_rows(size());
     if (mode == SetMode::any) {
       for (const std::uint32_t code : codes) index.add_to(found, code);
-      return index_.corrected(std::move(found), size(), is_right);
-    }
-    if (n_values == 0) {
+      found.recount();
+    } else if (n_values == 0) {
       for (std::size_t row = 0; row < size(); ++row) found.put(row, is_right(row));
     } else if (codes.size() == n_values) {
-      RowSet candidates = index_.no_rows(size());
-      index.add_to(candidates, *std::min_element(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) {
-                     return index.count(a) < index.count(b);
-                   }));
-      if (mode == SetMode::all && n_values == 1) return index_.corrected(std::move(candidates), size(), is_right);
+      const RowSet candidates = rows_of_rarest(index, codes);
       candidates.for_each([&](std::size_t row) { found.put(row, row < size() && is_right(row)); });
     }
     return index_.corrected(std::move(found), size(), is_right);
   }
 
  private:
+  /// Rows with the rarest of `codes`, of which more are looked at until the rows are few. All rows with all codes are among them.
+  RowSet rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
+    constexpr std::size_t kFew = 1000;
+    std::sort(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) { return index.count(a) < index.count(b); });
+    RowSet rows = index_.no_rows(size());
+    index.add_to(rows, codes[0]);
+    rows.set_count(index.count(codes[0]));
+    for (std::size_t i = 1; i < codes.size() && rows.count() > kFew; ++i) {
+      RowSet more = index_.no_rows(size());
+      index.add_to(more, codes[i]);
+      rows &= more;
+      rows.recount();
+    }
+    return rows;
+  }
   std::span<const std::uint32_t> members(std::size_t row) const noexcept {
     return {pool_.data() + cells_[row] + 1, pool_[cells_[row]]};
   }

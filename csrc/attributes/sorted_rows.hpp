@@ -45,7 +45,7 @@ class SortedRows {
     return static_cast<std::size_t>(std::partition_point(rows_.begin(), rows_.end(), is_before) - rows_.begin());
   }
 
-  /// Adds the rows from position `begin` to `end`, which `found` does not have yet.
+  /// Adds the rows from position `begin` to `end`, which `found` does not have yet; leaves its count alone.
   void add_to(RowSet& found, std::size_t begin, std::size_t end) const noexcept {
     if (end - begin <= step_) {
       toggle(found, begin, end);
@@ -53,7 +53,6 @@ class SortedRows {
       toggle_before(found, begin);
       toggle_before(found, end);
     }
-    found.add_to_count(end - begin);
   }
 
  private:
@@ -65,7 +64,7 @@ class SortedRows {
   /// All rows before `position`: those of the nearest step, and what lies between.
   void toggle_before(RowSet& found, std::size_t position) const noexcept {
     const std::size_t nearest = std::min((position + step_ / 2) / step_, before_.size());
-    if (nearest) found.toggle(before_[nearest - 1]);
+    if (nearest) found ^= before_[nearest - 1];
     toggle(found, std::min(position, nearest * step_), std::max(position, nearest * step_));
   }
 
