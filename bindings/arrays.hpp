@@ -31,12 +31,32 @@ std::span<const T> flat(const py::array_t<T, py::array::c_style>& array, const c
   return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
+inline std::string kind_of(const py::array& array) { return py::str(array.dtype()).cast<std::string>(); }
+
+/// Rows as integers of any kind.
+inline IdArray as_rows(const py::object& rows) {
+  const py::array array = py::array::ensure(rows);
+  if (array && array.size() == 0) return IdArray(0);
+  if (!array || (array.dtype().kind() != 'i' && array.dtype().kind() != 'u')) {
+    PyErr_Clear();
+    invalid("rows has dtype " + (array ? kind_of(array) : "object") + ", expected integers");
+  }
+  return IdArray::ensure(array.attr("astype")("int64"));
+}
+
 template <class T>
 py::array_t<T> to_array(std::vector<T> values) {
   auto* const held = new std::vector<T>(std::move(values));
   const py::capsule owner(held, [](void* p) { delete static_cast<std::vector<T>*>(p); });
   return py::array_t<T>(static_cast<py::ssize_t>(held->size()), held->data(), owner);
 }
+
+/// A getter that may have to wait for a change under way, which must not happen with the GIL held.
+template <auto kGetter>
+constexpr auto unlocked = [](const auto& object) {
+  const py::gil_scoped_release released;
+  return (object.*kGetter)();
+};
 
 Metric metric_of(const std::string& name);
 Dtype dtype_of(const std::string& name);
@@ -57,6 +77,7 @@ auto without_gil(Work&& work) {
   }
 }
 
+void bind_attributes(py::module_& module);
 void bind_errors(py::module_& module);
 void bind_filter(py::module_& module);
 void bind_index(py::module_& module);

@@ -8,8 +8,6 @@ namespace engine::bindings {
 
 namespace {
 
-std::string kind_of(const py::array& array) { return py::str(array.dtype()).cast<std::string>(); }
-
 MaskArray as_mask(const py::object& mask) {
   if (py::hasattr(mask, "filled") && py::hasattr(mask, "mask")) invalid("mask is a masked array; fill it first");
   const py::array array = py::array::ensure(mask);
@@ -18,16 +16,6 @@ MaskArray as_mask(const py::object& mask) {
     invalid("mask has dtype " + (array ? kind_of(array) : "object") + ", expected bool");
   }
   return MaskArray::ensure(array);
-}
-
-IdArray as_rows(const py::object& rows) {
-  const py::array array = py::array::ensure(rows);
-  if (array && array.size() == 0) return IdArray(0);
-  if (!array || (array.dtype().kind() != 'i' && array.dtype().kind() != 'u')) {
-    PyErr_Clear();
-    invalid("rows has dtype " + (array ? kind_of(array) : "object") + ", expected integers");
-  }
-  return IdArray::ensure(array.attr("astype")("int64"));
 }
 
 }  // namespace

@@ -12,13 +12,6 @@ namespace {
 
 using Filter = std::optional<std::shared_ptr<Bitmap>>;
 
-/// A getter that may have to wait for a change under way, which must not happen with the GIL held.
-template <auto kGetter>
-constexpr auto unlocked = [](const auto& index) {
-  const py::gil_scoped_release released;
-  return (index.*kGetter)();
-};
-
 /// A graph may keep codes alone.
 Dtype graph_dtype_of(const std::string& name) { return name == "int8" ? Dtype::i8 : dtype_of(name); }
 

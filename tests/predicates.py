@@ -1,4 +1,4 @@
-"""Predicates for tests: drawn at random, in three notations, with their truth told row by row; and plain columns."""
+"""Predicates for tests: drawn at random, in three notations, with their truth told row by row; and columns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import Bitmap
+from engine._core import Attributes
+from engine.columns import FILL
 from engine.filters import ColumnType, Predicate, Schema, col
 
 SCHEMA: dict[str, ColumnType] = {
@@ -77,6 +79,23 @@ class PlainAttributes:
 
     def count_between(self, name: str, lo: Any, hi: Any, lo_open: bool, hi_open: bool) -> int:
         return self.between(name, lo, hi, lo_open, hi_open).count()
+
+
+def core_attributes(columns: Mapping[str, Sequence[Any]], schema: Schema) -> Attributes:
+    """The same columns in the core."""
+    plain = PlainAttributes(columns, schema)
+    attributes = Attributes()
+    for name, kind in schema.items():
+        attributes.add_column(name, kind)
+    data = {
+        name: (
+            [FILL[schema[name]] if value is None else value for value in values],
+            np.array([value is None for value in values], bool),
+        )
+        for name, values in plain.columns.items()
+    }
+    attributes.append(len(plain), data)
+    return attributes
 
 
 def check(kind: ColumnType, values: Sequence[Any]) -> None:

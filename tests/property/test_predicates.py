@@ -8,14 +8,27 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from predicates import SCHEMA, Many, PlainAttributes, Spec, Test, rows, specs, specs_without_null, tests
+from predicates import (
+    SCHEMA,
+    Many,
+    PlainAttributes,
+    Spec,
+    Test,
+    core_attributes,
+    rows,
+    specs,
+    specs_without_null,
+    tests,
+)
 
 from engine.exceptions import InvalidArgumentError
-from engine.filters import Predicate, PredicateCache, as_predicate, bind, col, count, resolve
+from engine.filters import Attributes, Predicate, PredicateCache, as_predicate, bind, col, count, resolve
 
 
-def columns_of(held: list[dict[str, Any]]) -> PlainAttributes:
-    return PlainAttributes({name: [row[name] for row in held] for name in SCHEMA}, SCHEMA)
+def columns_of(held: list[dict[str, Any]]) -> list[Attributes]:
+    """The same rows twice: as plain lists, which look at what reaches them, and in the core."""
+    columns = {name: [row[name] for row in held] for name in SCHEMA}
+    return [PlainAttributes(columns, SCHEMA), core_attributes(columns, SCHEMA)]
 
 
 def expected(spec: Spec, held: list[dict[str, Any]]) -> list[int]:
@@ -25,21 +38,21 @@ def expected(spec: Spec, held: list[dict[str, Any]]) -> list[int]:
 @given(specs, rows)
 @settings(max_examples=max(200, settings.default.max_examples))
 def test_the_rows_are_those_where_it_is_true(spec: Spec, held: list[dict[str, Any]]) -> None:
-    predicate, attributes = spec.predicate(), columns_of(held)
-    true = expected(spec, held)
-    assert resolve(predicate, attributes).rows().tolist() == true
-    assert count(predicate, attributes) == len(true)
-    false = expected(Many("not", (spec,)), held)
-    assert resolve(~predicate, attributes).rows().tolist() == false
-    assert count(~predicate, attributes) == len(false)
-    assert PredicateCache().resolve(predicate, attributes).rows().tolist() == true
+    predicate = spec.predicate()
+    true, false = expected(spec, held), expected(Many("not", (spec,)), held)
+    for attributes in columns_of(held):
+        assert resolve(predicate, attributes).rows().tolist() == true
+        assert count(predicate, attributes) == len(true)
+        assert resolve(~predicate, attributes).rows().tolist() == false
+        assert count(~predicate, attributes) == len(false)
+        assert PredicateCache().resolve(predicate, attributes).rows().tolist() == true
 
 
 @given(tests, rows)
 def test_counts_of_one_question_are_exact(spec: Test, held: list[dict[str, Any]]) -> None:
-    attributes = columns_of(held)
-    assert count(spec.predicate(), attributes) == len(expected(spec, held))
-    assert count(~spec.predicate(), attributes) == len(expected(Many("not", (spec,)), held))
+    for attributes in columns_of(held):
+        assert count(spec.predicate(), attributes) == len(expected(spec, held))
+        assert count(~spec.predicate(), attributes) == len(expected(Many("not", (spec,)), held))
 
 
 @given(specs)
@@ -90,9 +103,9 @@ def test_sql_and_col_give_one_tree(spec: Spec) -> None:
 @given(specs_without_null, rows)
 def test_mongo_and_col_give_one_tree(spec: Spec, held: list[dict[str, Any]]) -> None:
     """Equal rows, not equal trees: a list of members there is $in, which may be of a column of any type."""
-    attributes = columns_of(held)
-    found = resolve(spec.mongo(), attributes).rows().tolist()
-    assert found == resolve(spec.predicate(), attributes).rows().tolist()
+    for attributes in columns_of(held):
+        found = resolve(spec.mongo(), attributes).rows().tolist()
+        assert found == resolve(spec.predicate(), attributes).rows().tolist()
 
 
 def predicate_or_refusal(value: Any) -> None:

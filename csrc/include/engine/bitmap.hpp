@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/error.hpp"
@@ -14,6 +15,9 @@ namespace engine {
 class Bitmap {
  public:
   explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64) {}
+  /// Of its words, in which bits beyond `size` are 0 and `count` others 1.
+  Bitmap(std::size_t size, std::vector<std::uint64_t> words, std::size_t count)
+      : size_(size), count_(count), words_(std::move(words)) {}
 
   static Bitmap from_mask(std::span<const bool> mask);
   static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from predicates import PlainAttributes
+from predicates import core_attributes
 
 from engine import Bitmap, col
 from engine.exceptions import InvalidArgumentError
 from engine.filters import PredicateCache, resolve
 
 year = col("year")
-ROWS = PlainAttributes({"year": [i % 100 for i in range(20_000)]}, {"year": "int64"})
+ROWS = core_attributes({"year": [i % 100 for i in range(20_000)]}, {"year": "int64"})
 
 
 def test_equal_predicates_share_a_bitmap() -> None:

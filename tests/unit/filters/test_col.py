@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from predicates import SCHEMA, PlainAttributes
+from predicates import SCHEMA, core_attributes
 
 from engine import col
 from engine.exceptions import InvalidArgumentError
@@ -156,7 +156,7 @@ def test_ten_thousand_terms() -> None:
 
 
 def test_ten_thousand_terms_resolve() -> None:
-    attributes = PlainAttributes({name: [None, None] for name in SCHEMA} | {"year": [5, 20_002]}, SCHEMA)
+    attributes = core_attributes({name: [None, None] for name in SCHEMA} | {"year": [5, 20_002]}, SCHEMA)
     ranges = functools.reduce(operator.or_, [year.between(3 * i, 3 * i) for i in range(10_000)])
     assert resolve(ranges, attributes).rows().tolist() == []
     assert count(~ranges, attributes) == 2

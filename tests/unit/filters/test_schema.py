@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from predicates import SCHEMA, PlainAttributes
+from predicates import SCHEMA, core_attributes
 
 import engine.filters
 from engine import col
@@ -82,7 +82,7 @@ def test_values_become_those_of_the_column(predicate: Predicate, bound: Predicat
 
 
 def test_empty_lists_and_turned_limits_find_nothing() -> None:
-    attributes = PlainAttributes({name: [None] for name in SCHEMA} | {"year": [3]}, SCHEMA)
+    attributes = core_attributes({name: [None] for name in SCHEMA} | {"year": [3]}, SCHEMA)
     for nothing in (
         col("year").isin([]),
         col("year").between(5, 1),
@@ -105,9 +105,8 @@ def test_the_table_of_null_in_the_docs() -> None:
     rows = rows_of(4)
     assert len(rows) >= 12
     for source, *truths in rows:
-        tags = "tags" in source
-        held: list[Any] = [["a"], ["b"], None] if tags else [1, 2, None]
-        attributes = PlainAttributes({"x": held, "tags": held}, {"x": "int64", "tags": "keywords"})
+        columns: dict[str, list[Any]] = {"x": [1, 2, None], "tags": [["a"], ["b"], None]}
+        attributes = core_attributes(columns, {"x": "int64", "tags": "keywords"})
         predicate: Predicate = eval(source, names)
         true, false = resolve(predicate, attributes).to_mask(), resolve(~predicate, attributes).to_mask()
         found = ["true" if t else "false" if f else "unknown" for t, f in zip(true, false, strict=True)]

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from predicates import SCHEMA, PlainAttributes
+from predicates import SCHEMA, core_attributes
 
-import engine
 from engine import col, udf
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.filters import bind, count, resolve
 from engine.filters.function import BLOCK_ROWS, Udf
 
-FIVE = PlainAttributes(
+FIVE = core_attributes(
     {
         "year": [1, 2, None, 0, 5],
         "price": [1.0, 2.0, 3.0, None, 0.5],
@@ -61,14 +60,7 @@ def test_many_blocks_agree_with_numpy(rng: np.random.Generator) -> None:
     n = 2 * BLOCK_ROWS + 17
     values = rng.integers(-5, 6, n)
 
-    class Columns(PlainAttributes):
-        def take(self, name: str, rows: Any) -> Any:
-            return values[rows], values[rows] == 5
-
-        def nulls(self, name: str) -> engine.Bitmap:
-            return engine.Bitmap(values == 5)
-
-    columns = Columns({"year": values.tolist()}, {"year": "int64"})
+    columns = core_attributes({"year": [None if value == 5 else value for value in values.tolist()]}, {"year": "int64"})
     predicate = udf(lambda year: (year % 3 == 1) or year < -3, ["year"])
     expected = ((values % 3 == 1) | (values < -3)) & (values != 5)
     np.testing.assert_array_equal(resolve(predicate, columns).to_mask(), expected)
@@ -110,7 +102,7 @@ def test_what_it_raises_is_told_with_the_row() -> None:
         InvalidArgumentError, match=r"not_nought raised ValueError\('year is nought'\) for row 3: \[0\]"
     ):
         resolve(udf(not_nought, ["year"]), FIVE)
-    known = PlainAttributes({"year": [3, None, 1]}, {"year": "int64"})
+    known = core_attributes({"year": [3, None, 1]}, {"year": "int64"})
     assert resolve(udf(not_nought, ["year"]), known).rows().tolist() == [0]  # NULL is not shown to it
 
 

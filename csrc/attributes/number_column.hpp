@@ -1,0 +1,133 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "attributes/column.hpp"
+#include "attributes/lazy.hpp"
+#include "attributes/sorted_rows.hpp"
+
+namespace engine::attributes {
+
+/// int64, float64 or timestamp: values, and the rows sorted by them.
+template <class T>
+class NumberColumn final : public CellColumn<T> {
+  using Base = CellColumn<T>;
+  using Base::cells_, Base::nulls_, Base::has_value;
+
+ public:
+  using Base::Base, Base::size;
+
+  std::size_t nbytes() const noexcept override { return Base::nbytes() + index_.nbytes(); }
+
+  Taken take(std::span<const std::int64_t> rows) const override {
+    std::vector<T> values(rows.size());
+    std::vector<std::uint8_t> nulls(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      values[i] = cells_[rows[i]];
+      nulls[i] = !has_value(rows[i]);
+    }
+    return {std::move(values), std::move(nulls)};
+  }
+
+  Bitmap equal(std::span<const Value> any_of) const override {
+    const std::vector<T> values = distinct(any_of);
+    const SortedRows& index = sorted();
+    RowSet found = index_.no_rows(size());
+    std::size_t count = 0;
+    for (const T value : values) count += add_to(found, index, Limits(value));
+    found.set_count(count);
+    return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, values); });
+  }
+  std::size_t count_equal(std::span<const Value> any_of) const override {
+    const std::vector<T> values = distinct(any_of);
+    const SortedRows& index = sorted();
+    std::size_t count = 0;
+    for (const T value : values) count += slice(index, Limits(value)).second;
+    return index_.corrected(
+        count, size(), [&](T key) { return std::binary_search(values.begin(), values.end(), key); },
+        [&](std::size_t row) { return is_among(row, values); });
+  }
+
+  Bitmap between(const Range& range) const override {
+    const Limits limits(range);
+    const SortedRows& index = sorted();
+    RowSet found = index_.no_rows(size());
+    found.set_count(add_to(found, index, limits));
+    return index_.corrected(std::move(found), size(),
+                            [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
+  }
+  std::size_t count_between(const Range& range) const override {
+    const Limits limits(range);
+    return index_.corrected(
+        slice(sorted(), limits).second, size(), [&](T key) { return limits.hold(key); },
+        [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
+  }
+
+ private:
+  struct Limits {
+    explicit Limits(T value) : lo(value), hi(value) {}
+    explicit Limits(const Range& range) : lo_open(range.lo_open), hi_open(range.hi_open) {
+      if (range.lo) lo = std::get<T>(*range.lo);
+      if (range.hi) hi = std::get<T>(*range.hi);
+    }
+    bool is_below(T value) const noexcept { return lo && (lo_open ? value <= *lo : value < *lo); }
+    bool is_above(T value) const noexcept { return hi && (hi_open ? value >= *hi : value > *hi); }
+    bool hold(T value) const noexcept { return !is_below(value) && !is_above(value); }
+
+    std::optional<T> lo, hi;
+    bool lo_open = false, hi_open = false;
+  };
+
+  const SortedRows& sorted() const {
+    return index_.get([&] { return SortedRows(std::span<const T>(cells_), nulls_); });
+  }
+  /// Position and length.
+  std::pair<std::size_t, std::size_t> slice(const SortedRows& index, const Limits& limits) const {
+    const auto key = [&](std::uint32_t row) { return index_.key(row, cells_.data()); };
+    const std::size_t begin = index.position([&](std::uint32_t row) { return limits.is_below(key(row)); });
+    const std::size_t end = index.position([&](std::uint32_t row) { return !limits.is_above(key(row)); });
+    return {begin, std::max(begin, end) - begin};
+  }
+  /// How many it added.
+  std::size_t add_to(RowSet& found, const SortedRows& index, const Limits& limits) const {
+    const auto [begin, length] = slice(index, limits);
+    index.add_to(found, begin, begin + length);
+    return length;
+  }
+  static std::vector<T> distinct(std::span<const Value> any_of) {
+    std::vector<T> values;
+    values.reserve(any_of.size());
+    for (const Value& value : any_of)
+      if (const T number = std::get<T>(value); number == number) values.push_back(number);  // nothing equals NaN
+    std::sort(values.begin(), values.end());
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+    return values;
+  }
+  bool is_among(std::size_t row, const std::vector<T>& values) const {
+    return has_value(row) && std::binary_search(values.begin(), values.end(), cells_[row]);
+  }
+
+  typename Base::Encoded encode(std::size_t n, const Cells& cells) override {
+    typename Base::Encoded made = Base::blank(n, cells);
+    if (const auto* const given = std::get_if<std::span<const T>>(&cells.values)) {
+      for (std::size_t i = 0; i < n; ++i) {
+        if (made.is_null(i)) continue;
+        made.cells[i] = (*given)[i];
+        if constexpr (std::is_floating_point_v<T>) {
+          if (!std::isnan(made.cells[i])) continue;
+          made.cells[i] = 0;
+          made.set_null(i);
+        }
+      }
+    }
+    return made;
+  }
+  void note(std::size_t row, bool known) noexcept override {
+    index_.note(row, known ? std::optional<T>(cells_[row]) : std::nullopt);
+  }
+
+  Lazy<SortedRows, T> index_;
+};
+
+}  // namespace engine::attributes
