@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _builders
-from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_matrix, as_path, show
-from .attributes import as_columns, as_names, column_array
+from ._core import Bitmap
+from ._rwlock import ReadWriteLock
+from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, show
+from .columns import TypedColumn
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
+from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
+from .table import Table, as_array_of, loaded, plain_values, some
 from .texts import as_texts
-from .types import IndexKind, Metric, SearchResult, VectorDtype
+from .types import IndexKind, Metric, Plan, SearchResult, SearchStats, VectorDtype
 
 __all__ = ["Collection"]
 
 FORMAT = "nearfield.collection"
-VERSION = 1
+VERSION = 2
 Side = Literal["query", "document"]
 Kind = Literal["vectors", "texts", "images"]
+Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
 
 
 class Collection:
@@ -50,14 +55,23 @@ class Collection:
     [0, 1]
     >>> collection.search([2, 1], k=2, columns=["label"]).attributes["label"].tolist()
     [['east', 'north']]
+    >>> collection.search([2, 1], k=2, filter="label = 'north'").ids.tolist()
+    [[1, -1]]
+
+    Notes
+    -----
+    Any number of threads may search; changes wait for them and for each other.
     """
 
     def __init__(self, index: Index, *, encoder: Encoder | None = None) -> None:
         self.index = index
         self.skipped: list[Skipped] = []
         self.encoder_info: dict[str, Any] = {}
-        self._columns: dict[str, list[Any]] = {}
-        self._n_changes = index._n_changes  # of the index, when the columns last fitted it
+        self._table = Table()
+        self._table_ids: NDArray[np.int64] | None = None  # of the rows of the table; None: those of the index
+        self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
+        self._lock = ReadWriteLock()
+        self._n_changes = index._n_changes  # of the index, when the table last fitted it
         self._kind: Kind | None = None  # of the first items that were encoded
         self._encoder: Encoder | None = None
         if encoder is not None:
@@ -71,6 +85,7 @@ class Collection:
         metric: Metric = "cosine",
         kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
+        schema: Schema | None = None,
         encoder: Encoder | None = None,
     ) -> Collection:
         """Make an empty collection.
@@ -81,6 +96,9 @@ class Collection:
             Default: that of the encoder.
         metric, kind, dtype
             As for `Index`.
+        schema : mapping of names to types, optional
+            Columns and what they hold: "keyword", "int64", "float64", "bool", "timestamp" or "keywords" (a set of
+            them). Others come with the first values they get, and take their type.
         encoder : Encoder, optional
             Without one, the collection takes and searches vectors only.
         """
@@ -88,7 +106,9 @@ class Collection:
             dim = as_encoder(encoder).dim if dim is None else dim
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
-        return cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
+        collection = cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
+        collection._table = Table(schema)
+        return collection
 
     @classmethod
     def from_images(
@@ -241,10 +261,10 @@ class Collection:
             given = meta.get("version")
             raise CorruptIndexError(f"{name} has collection version {given}, this release reads {VERSION}")
         try:
-            collection._columns = as_columns(meta["columns"], len(index))
+            collection._table = loaded(meta["schema"], meta["columns"], len(index))
             collection.skipped = [(file, reason) for file, reason in meta["skipped"]]
             collection.encoder_info = dict(meta["encoder"])
-            collection._kind = meta.get("items", "texts" if "text" in collection._columns else None)
+            collection._kind = meta.get("items", "texts" if "text" in collection._table else None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
         if encoder is not None:
@@ -260,9 +280,11 @@ class Collection:
             The disk said no; what stood at `path` before is untouched.
         """
         self._check_rows()
+        rows = self._rows_of(self.index.ids)
         meta = {
             "version": VERSION,
-            "columns": self._columns,
+            "schema": self._table.schema,
+            "columns": {name: plain_values(self._table.take(name, rows)) for name in self._table.schema},
             "skipped": [list(entry) for entry in self.skipped],
             "encoder": self.encoder_info,
             "items": self._kind,
@@ -301,32 +323,41 @@ class Collection:
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
-        self._check_rows()
-        return {name: column_array(column) for name, column in self._columns.items()}
+        return {name: self._column(name) for name in self._table.schema}
+
+    @property
+    def schema(self) -> Schema:
+        """What each column holds."""
+        return self._table.schema
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self.index._n_changes + self._table.version
 
     @property
     def paths(self) -> NDArray[Any] | None:
         """The column "path", or None."""
-        return self._column("path")
+        return self._column("path") if "path" in self._table else None
 
     @property
     def labels(self) -> NDArray[Any] | None:
         """The column "label", or None."""
-        return self._column("label")
+        return self._column("label") if "label" in self._table else None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __repr__(self) -> str:
         name = self.encoder_info.get("name") or "no named encoder"
-        return f"<Collection of {len(self)} rows, dim {self.index.dim}, {name}, columns {list(self._columns)}>"
+        return f"<Collection of {len(self)} rows, dim {self.index.dim}, {name}, columns {list(self._table.schema)}>"
 
     def add(
         self,
         items: Any,
         *,
         ids: ArrayLike | None = None,
-        attributes: Mapping[str, Sequence[Any]] | None = None,
+        attributes: Any = None,
         on_zero: Literal["error", "skip"] = "error",
     ) -> NDArray[np.int64]:
         """Add vectors, texts or images; all of them or, after an error, none.
@@ -339,8 +370,9 @@ class Collection:
             that began with texts every str is a text.
         ids : array_like of int, optional
             Default: on from the largest ever used.
-        attributes : mapping of str to sequence, optional
-            One str, int, float, bool or None for each item. Rows without a value of a column have None.
+        attributes : mapping of names to sequences, list of dicts, DataFrame or Arrow table, optional
+            A value for each item: str, int, finite float, bool, datetime, set of str, or None (NULL). Values of a
+            column have one type. Rows without a value of a column are NULL there.
         on_zero : {"error", "skip"}, default "error"
             What a zero vector is under cosine. "skip": it is left out, and `skipped` lists it as ``items[i]``.
 
@@ -351,7 +383,7 @@ class Collection:
         """
         as_choice(on_zero, "on_zero", ("error", "skip"))
         kind, vectors = self._vectors(items, "items", "document")
-        columns = as_columns(attributes, len(vectors))
+        columns = self._table.typed(attributes, len(vectors))
         if on_zero == "error" or self.index.metric != "cosine":
             added = self._add(vectors, ids, columns)
         else:
@@ -362,6 +394,92 @@ class Collection:
             self._kind = kind
         return added
 
+    def upsert(self, items: Any, ids: ArrayLike, *, attributes: Any = None) -> NDArray[np.int64]:
+        """Add items, in place of what is under their ids now; all of them or, after an error, none.
+
+        Parameters
+        ----------
+        items, attributes
+            As for `add`. A row that was there is replaced as a whole: columns that `attributes` lacks are NULL.
+        ids : array_like of int
+            One for each item, each once.
+
+        Returns
+        -------
+        ndarray, shape (n,), int64
+            `ids`.
+        """
+        kind, vectors = self._vectors(items, "items", "document")
+        columns = self._table.typed(attributes, len(vectors))
+        keys = as_ids(ids, n=len(vectors))
+        # What an index refuses, an empty one of its kind refuses too: before anything is removed.
+        dtype: VectorDtype = "float32" if self.index.dtype == "int8" else self.index.dtype
+        Index(self.index.dim, metric=self.index.metric, dtype=dtype).add(vectors, keys)
+        with self._lock.writing():
+            self._check_rows()
+            self._remove(keys[np.isin(keys, self.index.ids)])
+            self._insert(vectors, keys, columns)
+        if self._kind is None and kind != "vectors":
+            self._kind = kind
+        return keys
+
+    def update(self, ids: ArrayLike, attributes: Any) -> None:
+        """Give rows other attributes; their vectors stay, and so do the columns that `attributes` lacks.
+
+        Parameters
+        ----------
+        ids : array_like of int
+            Each once.
+        attributes
+            As for `add`, a value for each id. None makes it NULL.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Unknown ids, values that do not fit their column. Nothing has changed then.
+        """
+        keys = as_ids(ids)
+        if len(np.unique(keys)) < len(keys):
+            raise InvalidArgumentError("ids has an id more than once, expected each id once")
+        columns = self._table.typed(attributes, len(keys))
+        with self._lock.writing():
+            self._check_rows()
+            self._table.set(self._rows_of(keys), columns)
+
+    def delete(self, ids: ArrayLike | None = None, *, filter: Filter | Condition | None = None) -> int:
+        """Remove rows, given by their ids or by a filter.
+
+        Parameters
+        ----------
+        ids : array_like of int, optional
+            All must be in the collection.
+        filter : optional
+            As for `search`.
+
+        Returns
+        -------
+        int
+            Number of rows removed. No search finds them, and no filter counts them, from then on.
+        """
+        if (ids is None) == (filter is None):
+            raise InvalidArgumentError(f"ids is {show(ids)} and filter {show(filter)}, expected one of them")
+        keys = None if ids is None else as_ids(ids)
+        with self._lock.writing():
+            self._check_rows()
+            if keys is None:
+                allowed = self._allowed(filter)
+                keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
+            return self._remove(np.unique(keys))
+
+    def count(self, filter: Filter | Condition | None = None) -> int:
+        """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""
+        with self._lock.reading():
+            self._check_rows()
+            if is_condition(filter):
+                return self._table.count(filter)
+            allowed = self._allowed(filter)
+            return len(self) if allowed is None else allowed.count()
+
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids`, shape (n, dim); an unknown id raises InvalidArgumentError."""
         return self.index.get(ids)
@@ -371,7 +489,7 @@ class Collection:
         queries: Any,
         k: int = 10,
         *,
-        filter: Filter | None = None,
+        filter: Filter | Condition | Sequence[Condition | None] | None = None,
         recall: float | None = None,
         exact: bool = False,
         columns: Sequence[str] = (),
@@ -384,14 +502,17 @@ class Collection:
             As for `add`; texts are encoded as queries. One item alone gives one row.
         k : int, default 10
             At least 1, as for `Index.search`. Where fewer rows pass, the places left hold id -1 and distance +inf.
-        filter : bool mask over rows, array of allowed ids, or Bitmap, optional
-            As for `Index.search`.
+        filter : Predicate, SQL condition, dict, bool mask over rows, array of allowed ids, or Bitmap, optional
+            What `engine.col` makes, ``"year > 2020 AND label = 'cat'"`` or ``{"year": {"$gt": 2020}}``: docs/filters.md
+            has all three. A list of these, None among them, has one filter for each query; queries that share one are
+            searched together.
         recall : float, optional
             As for `Index.search`.
         exact : bool, default False
             The same as a recall of 1; not to be given with another.
         columns : sequence of str, optional
-            Columns to put into ``result.attributes``, each of shape (n_queries, k), None where the id is -1.
+            Columns to put into ``result.attributes``, each of shape (n_queries, k); NULL (None, NaN, NaT) where the
+            id is -1.
 
         Returns
         -------
@@ -400,20 +521,69 @@ class Collection:
         Raises
         ------
         InvalidArgumentError
-            As `Index.search`; an unknown column; items to encode where there is no encoder.
+            As `Index.search`; an unknown column; a filter that does not fit the columns; items to encode where there is
+            no encoder.
         EncoderMismatchError
             Vectors of another dim.
         NotBuiltError
             The collection is empty.
+
+        Examples
+        --------
+        >>> import engine
+        >>> collection = engine.Collection.create(dim=2)
+        >>> ids = collection.add([[1, 0], [0, 1], [1, 1]], attributes={"year": [2019, 2021, None]})
+        >>> collection.search([1, 0], k=1, filter=engine.col("year") > 2020).ids.tolist()
+        [[1]]
+        >>> collection.search([[1, 0], [1, 0]], k=1, filter=["year IS NULL", None]).ids.tolist()
+        [[2], [0]]
         """
-        names = as_names(columns, self._columns)
+        names = as_names(columns, self._table.schema)
         if as_flag(exact, "exact"):
             if recall not in (None, 1):
                 raise InvalidArgumentError(f"recall is {show(recall)} and exact True, expected one of them")
             recall = 1.0
         _, vectors = self._vectors(queries, "queries", "query")
-        result = self.index.search(vectors, k, recall=recall, filter=filter)
-        return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
+        with self._lock.reading():
+            self._check_rows()
+            if isinstance(filter, (list, tuple)) and any(each is None or is_condition(each) for each in filter):
+                result = self._search_each(vectors, k, filter, recall)
+            else:
+                result = self.index.search(vectors, k, recall=recall, filter=self._allowed(filter))
+            return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
+
+    def explain(self, k: int = 10, *, filter: Filter | Condition | None = None, recall: float | None = None) -> Plan:
+        """Say how `search` would run, without running it; the arguments are those of `search`."""
+        with self._lock.reading():
+            self._check_rows()
+            return self.index.explain(k, recall=recall, filter=self._allowed(filter))
+
+    def _search_each(self, vectors: NDArray[Any], k: int, filters: Sequence[Any], recall: float | None) -> SearchResult:
+        """A search with a filter for each query: one call for all that share one."""
+        if len(filters) != len(vectors):
+            raise InvalidArgumentError(
+                f"filter has {len(filters)} entries, expected {len(vectors)}, one for each query"
+            )
+        groups: dict[Any, list[int]] = {}
+        for query, each in enumerate(filters):
+            if not (each is None or is_condition(each)):
+                raise InvalidArgumentError(f"filter[{query}] is {show(each)}, expected a predicate or None")
+            groups.setdefault(each if each is None else as_predicate(each).canonical, []).append(query)
+        ids = np.empty((len(vectors), as_k(k, len(vectors))), np.int64)
+        distances = np.empty(ids.shape, np.float32)
+        stats = []
+        for each, rows in groups.items():
+            found = self.index.search(vectors[rows], k, recall=recall, filter=self._allowed(each))
+            ids[rows], distances[rows] = found
+            stats.append(found.stats)
+        return SearchResult(ids, distances, self.index.metric, together(stats))
+
+    def _allowed(self, filter: Any) -> Bitmap | None:
+        """The rows of the index that `filter` lets pass; None: all."""
+        if not is_condition(filter):
+            return self.index._bitmap(filter)
+        rows = self._table.where(filter)
+        return rows if self._table_ids is None else self.index._bitmap(self._table_ids[rows.rows()])
 
     def _vectors(self, items: Any, name: str, side: Side) -> tuple[Kind, NDArray[Any]]:
         """What `items` are, and their vectors, encoded if they are none yet."""
@@ -445,47 +615,88 @@ class Collection:
         unusable: Mapping[int, str],
         vectors: NDArray[Any],
         ids: NDArray[np.int64] | None,
-        columns: Mapping[str, list[Any]],
+        columns: Mapping[str, TypedColumn],
         names: Sequence[str],
     ) -> NDArray[np.int64]:
         """Add all rows but those that are `unusable`, which are listed by `names` and with their reason."""
-        rows = [row for row in range(len(vectors)) if row not in unusable]
-        kept = {name: [column[row] for row in rows] for name, column in columns.items()}
+        rows = np.array([row for row in range(len(vectors)) if row not in unusable], np.int64)
         added = np.empty(0, np.int64)
-        if rows:
+        if len(rows):
+            kept = {name: some(column, rows) for name, column in columns.items()}
             added = self._add(vectors[rows], None if ids is None else ids[rows], kept)
         self.skipped += [(names[row], reason) for row, reason in unusable.items()]
         return added
 
-    def _add(self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, list[Any]]) -> NDArray[np.int64]:
-        self._check_rows()
-        before = len(self)
+    def _add(
+        self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
+    ) -> NDArray[np.int64]:
+        with self._lock.writing():
+            self._check_rows()
+            return self._insert(vectors, ids, columns)
+
+    def _insert(
+        self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
+    ) -> NDArray[np.int64]:
         added = self.index.add(vectors, ids)
-        self._n_changes = self.index._n_changes
-        for name in {**self._columns, **columns}:
-            known = self._columns.setdefault(name, [None] * before)
-            known += columns.get(name, [None] * len(added))
+        try:
+            self._table.append(len(added), columns)
+        except BaseException:
+            self.index.remove(added)
+            raise
+        finally:
+            self._n_changes = self.index._n_changes
+        if self._table_ids is not None:
+            self._table_ids = np.concatenate([self._table_ids, added])
         return added
 
-    def _column(self, name: str) -> NDArray[Any] | None:
+    def _remove(self, ids: NDArray[np.int64]) -> int:
+        """Remove rows from the index and from the table, which fills gaps with its last rows."""
+        if not len(ids):
+            return 0
+        rows = np.sort(self._rows_of(ids))
+        if self.index.kind == "graph" and self._table_ids is None:
+            self._table_ids = self.index.ids  # a graph fills its gaps in its own time
+        n_removed = self.index.remove(ids)
+        self._n_changes = self.index._n_changes
+        self._table.drop(rows)
+        if self._table_ids is not None:
+            left = self._table_ids
+            for row in rows[::-1]:
+                left[row] = left[-1]
+                left = left[:-1]
+            self._table_ids = left
+        return n_removed
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the table."""
+        if self._order is None or self._order[0] != self.version:
+            held = self.index.ids if self._table_ids is None else self._table_ids
+            rows = np.argsort(held, kind="stable")
+            self._order = self.version, held[rows], rows
+        _, held, rows = self._order
+        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+        if not len(held) or (unknown := held[places] != ids).any():
+            first = ids[0] if not len(held) else ids[unknown][0]
+            raise InvalidArgumentError(f"ids holds {first}, which is not in the collection")
+        return rows[places]
+
+    def _column(self, name: str) -> NDArray[Any]:
         self._check_rows()
-        return column_array(self._columns[name]) if name in self._columns else None
+        return as_array_of(self._table.take(name, self._rows_of(self.index.ids)))
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
-        """The columns `names` of the rows `ids`, None where the id is -1."""
-        self._check_rows()
-        order = np.argsort(self.index.ids)
-        place = np.searchsorted(self.index.ids, ids, sorter=order)
+        """The columns `names` of the rows `ids`, NULL where the id is -1."""
+        missing = ids.ravel() < 0
+        rows = self._rows_of(np.where(missing, self.index.ids[0], ids.ravel()))
         found = {}
         for name in names:
-            column = np.array([*self._columns[name], None], dtype=object)
-            rows = np.where(ids < 0, len(self), np.append(order, 0)[place])
-            found[name] = column_array(column[rows].ravel().tolist()).reshape(ids.shape)
+            column = self._table.take(name, rows)
+            found[name] = as_array_of(column._replace(nulls=column.nulls | missing)).reshape(ids.shape)
         return found
 
     def _check_rows(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
-        if self._columns and self.index._n_changes != self._n_changes:
+        if len(self._table) and self.index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
 
 
@@ -507,3 +718,31 @@ def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
     if is_image(first) or getattr(first, "ndim", 0) == 4:
         return "images"
     return "texts" if isinstance(first, str) or getattr(first, "dtype", np.dtype(int)).kind == "U" else "vectors"
+
+
+def as_names(value: Any, known: Iterable[str]) -> list[str]:
+    """`value`, one name or several, as a list of names that are among `known`."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise InvalidArgumentError(f"columns is {show(value)}, expected some of {list(known)}")
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise InvalidArgumentError(f"columns has {show(name)}, expected some of {list(known)}")
+    return names
+
+
+def is_condition(filter: object) -> TypeGuard[Condition]:
+    """Whether it speaks of columns, and not of rows."""
+    return isinstance(filter, (Predicate, str, Mapping))
+
+
+def together(stats: Sequence[SearchStats]) -> SearchStats:
+    """Of several searches as of one."""
+    return stats[0]._replace(
+        strategy="/".join(dict.fromkeys(each.strategy for each in stats)),
+        n_scored=sum(each.n_scored for each in stats),
+        n_rescored=sum(each.n_rescored for each in stats),
+        selectivity=sum(each.selectivity for each in stats) / len(stats),
+        seconds=sum(each.seconds for each in stats),
+    )

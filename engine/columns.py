@@ -48,7 +48,9 @@ class TypedColumn(NamedTuple):
     nulls: NDArray[np.bool_]
 
 
-def typed_columns(attributes: Any, n: int | None = None, *, schema: Schema | None = None) -> dict[str, TypedColumn]:
+def typed_columns(
+    attributes: Any, n: int | None = None, *, schema: Schema | None = None, partial: bool = False
+) -> dict[str, TypedColumn]:
     """`attributes` as columns of the types that filters know.
 
     Parameters
@@ -61,6 +63,8 @@ def typed_columns(attributes: Any, n: int | None = None, *, schema: Schema | Non
     schema : mapping of names to types, optional
         Types of the columns; one that `attributes` lacks is NULL everywhere. Default: as the values are. Whole numbers
         among floats are floats; a column without values is of keywords.
+    partial : bool, default False
+        `schema` names some columns: others are as their values are, and those that `attributes` lacks are left out.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def typed_columns(attributes: Any, n: int | None = None, *, schema: Schema | Non
             raise InvalidArgumentError(f"attributes has the key {show(name)}, expected a name")
         if name in raw:
             raise InvalidArgumentError(f"attributes has two columns {name!r}")
-        if schema is not None and name not in schema:
+        if schema is not None and name not in schema and not partial:
             raise InvalidArgumentError(
                 f"attributes has the column {name!r}, expected those of the schema: {list(schema)}"
             )
@@ -104,10 +108,11 @@ def typed_columns(attributes: Any, n: int | None = None, *, schema: Schema | Non
         n = len(values[0]) if n is None else n
         if len(values[0]) != n:
             raise InvalidArgumentError(f"attributes[{name!r}] has {len(values[0])} values, expected {n}")
-    for name in schema or ():
+    types = schema or {}
+    for name in () if partial else types:
         raw.setdefault(name, ([None] * (n or 0), None))
-    wanted: Mapping[str, ColumnType | None] = dict.fromkeys(raw) if schema is None else schema
-    return {name: typed(f"attributes[{name!r}]", raw[name], wanted[name]) for name in wanted}
+    names = raw if schema is None or partial else schema
+    return {name: typed(f"attributes[{name!r}]", raw[name], types.get(name)) for name in names}
 
 
 def named(attributes: Any, schema: Schema | None) -> Iterable[tuple[Any, Raw]]:
@@ -121,7 +126,7 @@ def named(attributes: Any, schema: Schema | None) -> Iterable[tuple[Any, Raw]]:
     if hasattr(attributes, "__arrow_c_stream__"):
         return arrow_columns(attributes, "attributes")
     if isinstance(attributes, Sequence) and not isinstance(attributes, (str, bytes)):
-        names: dict[Any, None] = dict.fromkeys(schema or ())
+        names: dict[Any, None] = {}
         for row, values in enumerate(attributes):
             if not isinstance(values, Mapping):
                 raise InvalidArgumentError(f"attributes[{row}] is {show(values)}, expected a dict of names and values")

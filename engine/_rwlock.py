@@ -1,0 +1,51 @@
+"""A lock that many readers hold at once, or one writer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+__all__ = ["ReadWriteLock"]
+
+
+class ReadWriteLock:
+    """Writers come first: readers who arrive while one waits are let in after it.
+
+    Not reentrant: who holds it must not ask for it again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._n_readers = 0
+        self._n_waiting = 0
+        self._writing = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._writing or self._n_waiting))
+            self._n_readers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_readers -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._changed:
+            self._n_waiting += 1
+            try:
+                self._changed.wait_for(lambda: not (self._writing or self._n_readers))
+                self._writing = True
+            finally:
+                self._n_waiting -= 1
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
