@@ -21,6 +21,9 @@ class ReadWriteLock:
         self._n_waiting = 0
         self._writing = False
 
+    def __reduce__(self) -> tuple[type[ReadWriteLock], tuple[()]]:
+        return ReadWriteLock, ()  # a copy of what it guards is held by nobody
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         with self._changed:

@@ -416,7 +416,7 @@ class Collection:
         dtype: VectorDtype = "float32" if self.index.dtype == "int8" else self.index.dtype
         Index(self.index.dim, metric=self.index.metric, dtype=dtype).add(vectors, keys)
         with self._lock.writing():
-            self._check_rows()
+            self._fit_table()
             self._remove(keys[np.isin(keys, self.index.ids)])
             self._insert(vectors, keys, columns)
         if self._kind is None and kind != "vectors":
@@ -443,7 +443,7 @@ class Collection:
             raise InvalidArgumentError("ids has an id more than once, expected each id once")
         columns = self._table.typed(attributes, len(keys))
         with self._lock.writing():
-            self._check_rows()
+            self._fit_table()
             self._table.set(self._rows_of(keys), columns)
 
     def delete(self, ids: ArrayLike | None = None, *, filter: Filter | Condition | None = None) -> int:
@@ -465,7 +465,7 @@ class Collection:
             raise InvalidArgumentError(f"ids is {show(ids)} and filter {show(filter)}, expected one of them")
         keys = None if ids is None else as_ids(ids)
         with self._lock.writing():
-            self._check_rows()
+            self._fit_table()
             if keys is None:
                 allowed = self._allowed(filter)
                 keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
@@ -474,8 +474,8 @@ class Collection:
     def count(self, filter: Filter | Condition | None = None) -> int:
         """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""
         with self._lock.reading():
-            self._check_rows()
             if is_condition(filter):
+                self._check_rows()
                 return self._table.count(filter)
             allowed = self._allowed(filter)
             return len(self) if allowed is None else allowed.count()
@@ -545,7 +545,6 @@ class Collection:
             recall = 1.0
         _, vectors = self._vectors(queries, "queries", "query")
         with self._lock.reading():
-            self._check_rows()
             if isinstance(filter, (list, tuple)) and any(each is None or is_condition(each) for each in filter):
                 result = self._search_each(vectors, k, filter, recall)
             else:
@@ -555,7 +554,6 @@ class Collection:
     def explain(self, k: int = 10, *, filter: Filter | Condition | None = None, recall: float | None = None) -> Plan:
         """Say how `search` would run, without running it; the arguments are those of `search`."""
         with self._lock.reading():
-            self._check_rows()
             return self.index.explain(k, recall=recall, filter=self._allowed(filter))
 
     def _search_each(self, vectors: NDArray[Any], k: int, filters: Sequence[Any], recall: float | None) -> SearchResult:
@@ -582,6 +580,7 @@ class Collection:
         """The rows of the index that `filter` lets pass; None: all."""
         if not is_condition(filter):
             return self.index._bitmap(filter)
+        self._check_rows()
         rows = self._table.where(filter)
         return rows if self._table_ids is None else self.index._bitmap(self._table_ids[rows.rows()])
 
@@ -631,7 +630,7 @@ class Collection:
         self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
     ) -> NDArray[np.int64]:
         with self._lock.writing():
-            self._check_rows()
+            self._fit_table()
             return self._insert(vectors, ids, columns)
 
     def _insert(
@@ -674,10 +673,10 @@ class Collection:
             rows = np.argsort(held, kind="stable")
             self._order = self.version, held[rows], rows
         _, held, rows = self._order
-        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
-        if not len(held) or (unknown := held[places] != ids).any():
-            first = ids[0] if not len(held) else ids[unknown][0]
-            raise InvalidArgumentError(f"ids holds {first}, which is not in the collection")
+        places = np.searchsorted(held, ids)
+        known = np.append(held, np.iinfo(np.int64).min)[places] == ids
+        if not known.all():
+            raise InvalidArgumentError(f"ids holds {ids[~known][0]}, which is not in the collection")
         return rows[places]
 
     def _column(self, name: str) -> NDArray[Any]:
@@ -686,6 +685,7 @@ class Collection:
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, NULL where the id is -1."""
+        self._check_rows()
         missing = ids.ravel() < 0
         rows = self._rows_of(np.where(missing, self.index.ids[0], ids.ravel()))
         found = {}
@@ -694,9 +694,18 @@ class Collection:
             found[name] = as_array_of(column._replace(nulls=column.nulls | missing)).reshape(ids.shape)
         return found
 
+    def _fit_table(self) -> None:
+        """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
+        self._check_rows()
+        if self.index._n_changes != self._n_changes:
+            self._table.drop(np.arange(len(self._table)))
+            self._table.append(len(self.index), {})
+            self._table_ids = None
+            self._n_changes = self.index._n_changes
+
     def _check_rows(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
-        if len(self._table) and self.index._n_changes != self._n_changes:
+        if self._table.schema and self.index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
 
 

@@ -94,6 +94,8 @@ def typed_columns(
     """
     for name, kind in (schema or {}).items():
         as_choice(kind, f"schema[{name!r}]", TYPES)
+    if isinstance(attributes, list) and n is not None and len(attributes) != n:
+        raise InvalidArgumentError(f"attributes has {len(attributes)} rows, expected {n}")
     raw: dict[str, Raw] = {}
     for name, values in named(attributes, schema):
         if not isinstance(name, str) or not name:

@@ -48,6 +48,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._core)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return filled, (self.schema, {name: self.take(name) for name in self.schema}, len(self), self.version)
+
     def __contains__(self, name: object) -> bool:
         return name in self._core.schema
 
@@ -109,9 +112,16 @@ def some(column: TypedColumn, rows: NDArray[np.int64]) -> TypedColumn:
     return TypedColumn(column.type, held, column.nulls[rows])
 
 
+def filled(schema: Schema, columns: Mapping[str, TypedColumn], n: int, version: int = 0) -> Table:
+    """A table of `n` rows."""
+    table = Table(schema)
+    table.append(n, columns)
+    table.version = max(table.version, version)
+    return table
+
+
 def loaded(schema: Schema, columns: Mapping[str, list[Any]], n: int) -> Table:
     """The table that `plain_values` of its columns came from."""
-    table = Table(schema)
     found = {}
     for name, kind in schema.items():
         values = columns[name]
@@ -119,8 +129,7 @@ def loaded(schema: Schema, columns: Mapping[str, list[Any]], n: int) -> Table:
         if len(column.nulls) != n:
             raise InvalidArgumentError(f"columns[{name!r}] has {len(column.nulls)} values, expected {n}")
         found[name] = column._replace(type=kind)
-    table.append(n, found)
-    return table
+    return filled(schema, found, n)
 
 
 def plain_values(column: TypedColumn) -> list[Any]:
