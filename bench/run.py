@@ -1,4 +1,4 @@
-"""Runs a benchmark: `python -m bench.run exact` or `ann`, or `nearfield bench exact`."""
+"""Runs a benchmark: `python -m bench.run exact`, `ann` or `attributes`, or `nearfield bench exact`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, datasets, peers
+from . import ann, ann_report, attributes, datasets, peers
 from .exact import FIGURES, Record
 from .measure import machine
 from .peers import OURS
@@ -72,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
         help="threads of further builds, comma-separated; only their time and memory count",
     )
     approximate.add_argument("--no-plot", dest="plot", action="store_false", help="do not draw the curves")
+
+    columns = "predicates over attributes, beside pandas and polars"
+    workload(workloads, "attributes", run_attributes, attributes.Plan.repeats, columns)
     return args
 
 
@@ -195,7 +198,7 @@ def describe(plan: Plan, *, quick: bool) -> Record:
     }
 
 
-def where(plan: Plan | ann.Plan, *, quick: bool) -> Record:
+def where(plan: Plan | ann.Plan | attributes.Plan, *, quick: bool) -> Record:
     seed, repeats = plan.seed, plan.repeats
     return {"figure": "run", **machine(), "isa": engine.isa(), "seed": seed, "repeats": repeats, "quick": quick}
 
@@ -212,6 +215,16 @@ def run_ann(args: argparse.Namespace) -> Run:
             yield record
 
     return Run(records(), ann_report.report, (lambda found: draw(found, args.out)) if args.plot else Run.finish)
+
+
+def run_attributes(args: argparse.Namespace) -> Run:
+    plan: attributes.Plan = planned(attributes.Plan.quick() if args.quick else attributes.Plan(), args)
+
+    def records() -> Iterator[Record]:
+        yield {**where(plan, quick=args.quick), "rows": plan.rows}
+        yield from attributes.measure(plan)
+
+    return Run(records(), attributes.report)
 
 
 def draw(records: list[Record], out: Path) -> None:
