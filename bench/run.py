@@ -1,4 +1,4 @@
-"""Runs a benchmark: `python -m bench.run exact` or `ann`, or `nearfield bench exact`."""
+"""Runs a benchmark: `python -m bench.run exact`, `ann` or `attributes`, or `nearfield bench exact`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import engine
 
-from . import ann, ann_report, datasets, peers, startup
+from . import ann, ann_report, attributes, datasets, peers, startup
 from .exact import FIGURES, Record
 from .measure import machine
 from .peers import OURS
@@ -72,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
         help="threads of further builds, comma-separated; only their time and memory count",
     )
     approximate.add_argument("--no-plot", dest="plot", action="store_false", help="do not draw the curves")
-    workload(workloads, "startup", run_startup, startup.Plan.repeats, "how soon a saved index answers")
+    for name, task, summary in (
+        ("startup", startup, "how soon a saved index answers"),
+        ("attributes", attributes, "predicates over attributes, beside pandas and polars"),
+    ):
+        workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
     return args
 
 
@@ -183,14 +188,15 @@ def run_exact(args: argparse.Namespace) -> Run:
     return Run(records(), report)
 
 
-def run_startup(args: argparse.Namespace) -> Run:
-    plan: startup.Plan = planned(startup.Plan.quick() if args.quick else startup.Plan(), args)
+def run_one(task: Any, args: argparse.Namespace) -> Run:
+    """A workload that is one module: its Plan, what it measures and what it says of that."""
+    plan = planned(task.Plan.quick() if args.quick else task.Plan(), args)
 
     def records() -> Iterator[Record]:
-        yield where(plan, quick=args.quick)
-        yield from startup.measure(plan)
+        yield {**where(plan, quick=args.quick), "rows": plan.rows}
+        yield from task.measure(plan)
 
-    return Run(records(), startup.report)
+    return Run(records(), task.report)
 
 
 def describe(plan: Plan, *, quick: bool) -> Record:
@@ -206,7 +212,7 @@ def describe(plan: Plan, *, quick: bool) -> Record:
     }
 
 
-def where(plan: Plan | ann.Plan | startup.Plan, *, quick: bool) -> Record:
+def where(plan: Any, *, quick: bool) -> Record:
     seed, repeats = plan.seed, plan.repeats
     return {"figure": "run", **machine(), "isa": engine.isa(), "seed": seed, "repeats": repeats, "quick": quick}
 

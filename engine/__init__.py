@@ -27,10 +27,12 @@ from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
     from . import classify, evaluation, filters
+    from .attributes import Attributes
     from .collection import Collection
     from .filters import col, udf
 
 __all__ = [
+    "Attributes",
     "Bitmap",
     "Collection",
     "CorruptIndexError",
@@ -59,7 +61,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-LATER = {"Collection": ".collection", "col": ".filters", "udf": ".filters"}
+LATER = {"Attributes": ".attributes", "Collection": ".collection", "col": ".filters", "udf": ".filters"}
 
 
 def __getattr__(name: str) -> Any:

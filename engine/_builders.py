@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._validate import as_choice, as_count, as_flag, as_float32, as_ids
+from .columns import some
 from .exceptions import InvalidArgumentError
 from .images import find_images, read_images
 from .index import Index
-from .table import some
 from .texts import as_texts
 
 if TYPE_CHECKING:

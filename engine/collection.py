@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -14,13 +14,13 @@ from . import _builders
 from ._core import Bitmap
 from ._rwlock import ReadWriteLock
 from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, show
-from .columns import TypedColumn
+from .attributes import Attributes, as_names, filled
+from .columns import TypedColumn, as_array_of, loaded, plain_values, some
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
-from .table import Table, as_array_of, loaded, plain_values, some
 from .texts import as_texts
 from .types import IndexKind, Metric, Plan, SearchResult, SearchStats, VectorDtype
 
@@ -67,7 +67,7 @@ class Collection:
         self.index = index
         self.skipped: list[Skipped] = []
         self.encoder_info: dict[str, Any] = {}
-        self._table = Table()
+        self._table = Attributes()
         self._table_ids: NDArray[np.int64] | None = None  # of the rows of the table; None: those of the index
         self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
         self._lock = ReadWriteLock()
@@ -107,7 +107,7 @@ class Collection:
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
         collection = cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
-        collection._table = Table(schema)
+        collection._table = Attributes(schema=schema)
         return collection
 
     @classmethod
@@ -261,10 +261,10 @@ class Collection:
             given = meta.get("version")
             raise CorruptIndexError(f"{name} has collection version {given}, this release reads {VERSION}")
         try:
-            collection._table = loaded(meta["schema"], meta["columns"], len(index))
+            collection._table = filled(meta["schema"], loaded(meta["schema"], meta["columns"], len(index)), len(index))
             collection.skipped = [(file, reason) for file, reason in meta["skipped"]]
             collection.encoder_info = dict(meta["encoder"])
-            collection._kind = meta.get("items", "texts" if "text" in collection._table else None)
+            collection._kind = meta.get("items", "texts" if "text" in collection.schema else None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
         if encoder is not None:
@@ -284,7 +284,7 @@ class Collection:
         meta = {
             "version": VERSION,
             "schema": self._table.schema,
-            "columns": {name: plain_values(self._table.take(name, rows)) for name in self._table.schema},
+            "columns": {name: plain_values(column) for name, column in self._table.take(rows).items()},
             "skipped": [list(entry) for entry in self.skipped],
             "encoder": self.encoder_info,
             "items": self._kind,
@@ -323,7 +323,9 @@ class Collection:
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
-        return {name: self._column(name) for name in self._table.schema}
+        self._check_rows()
+        rows = self._rows_of(self.index.ids)
+        return {name: as_array_of(column) for name, column in self._table.take(rows).items()}
 
     @property
     def schema(self) -> Schema:
@@ -338,12 +340,12 @@ class Collection:
     @property
     def paths(self) -> NDArray[Any] | None:
         """The column "path", or None."""
-        return self._column("path") if "path" in self._table else None
+        return self.attributes.get("path")
 
     @property
     def labels(self) -> NDArray[Any] | None:
         """The column "label", or None."""
-        return self._column("label") if "label" in self._table else None
+        return self.attributes.get("label")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -444,7 +446,7 @@ class Collection:
         columns = self._table.typed(attributes, len(keys))
         with self._lock.writing():
             self._fit_table()
-            self._table.set(self._rows_of(keys), columns)
+            self._table.set_typed(self._rows_of(keys), columns)
 
     def delete(self, ids: ArrayLike | None = None, *, filter: Filter | Condition | None = None) -> int:
         """Remove rows, given by their ids or by a filter.
@@ -638,7 +640,7 @@ class Collection:
     ) -> NDArray[np.int64]:
         added = self.index.add(vectors, ids)
         try:
-            self._table.append(len(added), columns)
+            self._table.append_typed(len(added), columns)
         except BaseException:
             self.index.remove(added)
             raise
@@ -679,27 +681,22 @@ class Collection:
             raise InvalidArgumentError(f"ids holds {ids[~known][0]}, which is not in the collection")
         return rows[places]
 
-    def _column(self, name: str) -> NDArray[Any]:
-        self._check_rows()
-        return as_array_of(self._table.take(name, self._rows_of(self.index.ids)))
-
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, NULL where the id is -1."""
         self._check_rows()
         missing = ids.ravel() < 0
         rows = self._rows_of(np.where(missing, self.index.ids[0], ids.ravel()))
-        found = {}
-        for name in names:
-            column = self._table.take(name, rows)
-            found[name] = as_array_of(column._replace(nulls=column.nulls | missing)).reshape(ids.shape)
-        return found
+        return {
+            name: as_array_of(column._replace(nulls=column.nulls | missing)).reshape(ids.shape)
+            for name, column in self._table.take(rows, names).items()
+        }
 
     def _fit_table(self) -> None:
         """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
         self._check_rows()
         if self.index._n_changes != self._n_changes:
             self._table.drop(np.arange(len(self._table)))
-            self._table.append(len(self.index), {})
+            self._table.append_typed(len(self.index), {})
             self._table_ids = None
             self._n_changes = self.index._n_changes
 
@@ -727,18 +724,6 @@ def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
     if is_image(first) or getattr(first, "ndim", 0) == 4:
         return "images"
     return "texts" if isinstance(first, str) or getattr(first, "dtype", np.dtype(int)).kind == "U" else "vectors"
-
-
-def as_names(value: Any, known: Iterable[str]) -> list[str]:
-    """`value`, one name or several, as a list of names that are among `known`."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
-        raise InvalidArgumentError(f"columns is {show(value)}, expected some of {list(known)}")
-    names = list(names)
-    for name in names:
-        if not isinstance(name, str) or name not in known:
-            raise InvalidArgumentError(f"columns has {show(name)}, expected some of {list(known)}")
-    return names
 
 
 def is_condition(filter: object) -> TypeGuard[Condition]:

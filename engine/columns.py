@@ -15,7 +15,7 @@ from .exceptions import InvalidArgumentError
 from .filters.schema import ColumnType, Schema
 from .filters.values import as_time, microseconds
 
-__all__ = ["TypedColumn", "typed_columns"]
+__all__ = ["TypedColumn", "as_array_of", "loaded", "plain_values", "some", "typed_columns"]
 
 TYPES: tuple[str, ...] = get_args(ColumnType)
 OF_DTYPE: dict[str, ColumnType] = {"b": "bool", "i": "int64", "u": "int64", "f": "float64", "M": "timestamp"}
@@ -293,3 +293,43 @@ CONVERT: dict[ColumnType, Callable[[str, int, Any], Any]] = {
     "bool": lambda where, row, value: bool(value),
     "timestamp": lambda where, row, value: microseconds(as_time(value, f"{where}[{row}]")),
 }
+
+
+def some(column: TypedColumn, rows: NDArray[np.int64]) -> TypedColumn:
+    """A column of those rows."""
+    values = column.values
+    held = values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+    return TypedColumn(column.type, held, column.nulls[rows])
+
+
+def loaded(schema: Schema, columns: Mapping[str, list[Any]], n: int) -> dict[str, TypedColumn]:
+    """The columns of `n` rows that `plain_values` came from."""
+    found = {}
+    for name, kind in schema.items():
+        values = columns[name]
+        column = typed(f"columns[{name!r}]", (list(values), None), "int64" if kind == "timestamp" else kind)
+        if len(column.nulls) != n:
+            raise InvalidArgumentError(f"columns[{name!r}] has {len(column.nulls)} values, expected {n}")
+        found[name] = column._replace(type=kind)
+    return found
+
+
+def plain_values(column: TypedColumn) -> list[Any]:
+    """As Python has them, None where NULL; timestamps are whole microseconds."""
+    values = column.values.tolist() if isinstance(column.values, np.ndarray) else column.values
+    return [None if null else value for value, null in zip(values, column.nulls.tolist(), strict=True)]
+
+
+def as_array_of(column: TypedColumn) -> NDArray[Any]:
+    """As an array: numbers and times in their dtype (NaN and NaT where NULL), str where all are; otherwise objects."""
+    if column.type in ("float64", "timestamp"):
+        array = np.array(column.values, STORED[column.type])
+        array = array.view("datetime64[us]") if column.type == "timestamp" else array
+        array[column.nulls] = "NaT" if column.type == "timestamp" else np.nan
+        return array
+    if not column.nulls.any():
+        if column.type in STORED:
+            return np.array(column.values, STORED[column.type])
+        if column.type == "keyword" and not any(value.endswith("\0") for value in column.values):
+            return np.array(column.values, np.str_)  # which drops NULs at the end
+    return np.array([*plain_values(column), None], dtype=object)[:-1]  # the None keeps numpy from unpacking

@@ -35,40 +35,45 @@ class SetColumn final : public CellColumn<std::uint32_t> {
     const auto is_right = [&](std::size_t row) {
       if (!has_value(row)) return false;
       const std::span<const std::uint32_t> held = members(row);
+      if (mode != SetMode::any && (held.size() < n_values || (mode == SetMode::exact && held.size() > n_values))) return false;
       const auto n_common = static_cast<std::size_t>(std::count_if(
           held.begin(), held.end(), [&](std::uint32_t code) { return std::binary_search(codes.begin(), codes.end(), code); }));
-      if (mode == SetMode::any) return n_common > 0;
-      return n_common == n_values && (mode == SetMode::all || held.size() == n_values);
+      return mode == SetMode::any ? n_common > 0 : n_common == n_values;
     };
     const Postings& index = postings();
     RowSet found = index_.no_rows(size());
     if (mode == SetMode::any) {
       for (const std::uint32_t code : codes) index.add_to(found, code);
-      found.recount();
+      if (codes.size() == 1)
+        found.set_count(index.count(codes[0]));
+      else
+        found.recount();
     } else if (n_values == 0) {
       for (std::size_t row = 0; row < size(); ++row) found.put(row, is_right(row));
     } else if (codes.size() == n_values) {
-      const RowSet candidates = rows_of_rarest(index, codes);
+      auto [candidates, have_all] = rows_of_rarest(index, codes);
+      if (have_all && mode == SetMode::all) return index_.corrected(std::move(candidates), size(), is_right);
       candidates.for_each([&](std::size_t row) { found.put(row, row < size() && is_right(row)); });
     }
     return index_.corrected(std::move(found), size(), is_right);
   }
 
  private:
-  /// Rows with the rarest of `codes`, of which more are looked at until the rows are few. All rows with all codes are among them.
-  RowSet rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
+  /// Rows with the rarest of `codes`, of which more are looked at until the rows are few, and whether all were.
+  std::pair<RowSet, bool> rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
     constexpr std::size_t kFew = 1000;
     std::sort(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) { return index.count(a) < index.count(b); });
     RowSet rows = index_.no_rows(size());
     index.add_to(rows, codes[0]);
     rows.set_count(index.count(codes[0]));
-    for (std::size_t i = 1; i < codes.size() && rows.count() > kFew; ++i) {
+    std::size_t i = 1;
+    for (; i < codes.size() && rows.count() > kFew; ++i) {
       RowSet more = index_.no_rows(size());
       index.add_to(more, codes[i]);
       rows &= more;
       rows.recount();
     }
-    return rows;
+    return {std::move(rows), i == codes.size()};
   }
   std::span<const std::uint32_t> members(std::size_t row) const noexcept {
     return {pool_.data() + cells_[row] + 1, pool_[cells_[row]]};

@@ -14,6 +14,7 @@ from bench.exact import HEAVY
 from engine import exceptions
 
 CONTRACT = {
+    "Attributes",
     "Bitmap",
     "Collection",
     "CorruptIndexError",
