@@ -473,6 +473,15 @@ class Collection:
                 keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
             return self._remove(np.unique(keys))
 
+    def optimize(self) -> None:
+        """Drop removed rows of a graph, as `Index.optimize`; masks then refer to another order of rows."""
+        with self._lock.writing():
+            self._fit_table()
+            if self._table_ids is None:
+                self._table_ids = self.index.ids
+            self.index.optimize()
+            self._n_changes = self.index._n_changes
+
     def count(self, filter: Filter | Condition | None = None) -> int:
         """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""
         with self._lock.reading():
@@ -654,7 +663,9 @@ class Collection:
         """Remove rows from the index and from the table, which fills gaps with its last rows."""
         if not len(ids):
             return 0
-        rows = np.sort(self._rows_of(ids))
+        rows = self._rows_of(ids)
+        order = np.argsort(rows)[::-1]  # the last first, as in the table: then both fill gaps alike
+        ids, rows = ids[order], rows[order]
         if self.index.kind == "graph" and self._table_ids is None:
             self._table_ids = self.index.ids  # a graph fills its gaps in its own time
         n_removed = self.index.remove(ids)
@@ -662,7 +673,7 @@ class Collection:
         self._table.drop(rows)
         if self._table_ids is not None:
             left = self._table_ids
-            for row in rows[::-1]:
+            for row in rows:
                 left[row] = left[-1]
                 left = left[:-1]
             self._table_ids = left
