@@ -84,12 +84,14 @@ def true_rows(predicate: Leaf | Group, attributes: Attributes) -> Bitmap:
         rows = leaf_rows(predicate, attributes)
         return ~(rows | unknown_rows(predicate, attributes)) if predicate.negated else rows
     both = predicate.op == "and"
-    rows = ~no_rows(attributes) if both else no_rows(attributes)
+    rows: Bitmap | None = None
     for term in predicate.terms:
         found = true_rows(term.canonical, attributes)
-        rows = rows & found if both else rows | found
+        rows = found if rows is None else rows & found if both else rows | found
         if rows.count() == (0 if both else len(attributes)):
             break
+    if rows is None:
+        return ~no_rows(attributes) if both else no_rows(attributes)
     return rows
 
 
