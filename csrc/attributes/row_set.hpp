@@ -51,10 +51,7 @@ class RowSet {
     return combine(other, [](auto a, auto b) { return a ^ b; });
   }
   void set_count(std::size_t n) noexcept { count_ = n; }
-  void recount() noexcept {
-    count_ = 0;
-    for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));
-  }
+  void recount() noexcept { count_ = count_bits(words_); }
 
   /// The bitmap of a table of `n_rows`, none of the members lying beyond.
   Bitmap over(std::size_t n_rows) && {

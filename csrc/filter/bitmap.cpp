@@ -1,8 +1,29 @@
 #include "engine/bitmap.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace engine {
+
+std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
+  // The portable core has no popcnt: the bits of each byte are added up within words, by vectors, for as long as a byte can hold.
+  constexpr std::size_t kBlock = 31;
+  constexpr std::uint64_t kPairs = 0x5555555555555555, kFours = 0x3333333333333333, kBytes = 0x0f0f0f0f0f0f0f0f;
+  std::size_t count = 0;
+  for (std::size_t begin = 0; begin < words.size(); begin += kBlock) {
+    const std::size_t end = std::min(begin + kBlock, words.size());
+    std::uint64_t bytes = 0;
+#pragma omp simd reduction(+ : bytes)
+    for (std::size_t w = begin; w < end; ++w) {
+      std::uint64_t x = words[w] - (words[w] >> 1 & kPairs);
+      x = (x & kFours) + (x >> 2 & kFours);
+      bytes += (x + (x >> 4)) & kBytes;
+    }
+    constexpr std::uint64_t kEven = 0x00ff00ff00ff00ff;
+    count += ((bytes & kEven) + (bytes >> 8 & kEven)) * 0x0001000100010001 >> 48;
+  }
+  return count;
+}
 
 Bitmap Bitmap::from_mask(std::span<const bool> mask) {
   static_assert(sizeof(bool) == 1);
@@ -36,11 +57,6 @@ void Bitmap::resize(std::size_t size) {
   size_ = size;
   if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
   recount();
-}
-
-void Bitmap::recount() noexcept {
-  count_ = 0;
-  for (const std::uint64_t word : words_) count_ += static_cast<std::size_t>(std::popcount(word));
 }
 
 Bitmap Bitmap::operator~() const {

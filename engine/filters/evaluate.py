@@ -84,13 +84,15 @@ def true_rows(predicate: Leaf | Group, attributes: Attributes) -> Bitmap:
         rows = leaf_rows(predicate, attributes)
         return ~(rows | unknown_rows(predicate, attributes)) if predicate.negated else rows
     both = predicate.op == "and"
-    rows = ~no_rows(attributes) if both else no_rows(attributes)
+    combined: Bitmap | None = None
     for term in predicate.terms:
         found = true_rows(term.canonical, attributes)
-        rows = rows & found if both else rows | found
-        if rows.count() == (0 if both else len(attributes)):
+        combined = found if combined is None else combined & found if both else combined | found
+        if combined.count() == (0 if both else len(attributes)):
             break
-    return rows
+    if combined is None:
+        return ~no_rows(attributes) if both else no_rows(attributes)
+    return combined
 
 
 def unknown_rows(leaf: Leaf, attributes: Attributes) -> Bitmap:

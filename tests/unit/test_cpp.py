@@ -54,6 +54,12 @@ def test_util(tmp_path: Path) -> None:
     run(compile_all(sources, tmp_path, "address,undefined"), tmp_path / "util", "address,undefined", 120)
 
 
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_attributes(sanitizer: str, tmp_path: Path) -> None:
+    sources = [ROOT / "tests" / "cpp" / "columns.cpp", *CSRC.glob("attributes/*.cpp"), CSRC / "filter" / "bitmap.cpp"]
+    run(compile_all(sources, tmp_path, sanitizer), tmp_path / "columns", sanitizer, 120)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["graph", "graph_index"])
 def test_graph(program: str, address_core: list[Path], tmp_path: Path) -> None:

@@ -11,6 +11,9 @@
 
 namespace engine {
 
+/// Bits that are 1.
+std::size_t count_bits(std::span<const std::uint64_t> words) noexcept;
+
 /// A set of rows, one bit each; 1 = allowed. Bits beyond `size()` are 0.
 class Bitmap {
  public:
@@ -69,7 +72,7 @@ class Bitmap {
     result.recount();
     return result;
   }
-  void recount() noexcept;
+  void recount() noexcept { count_ = count_bits(words_); }
 
   std::size_t size_;
   std::size_t count_ = 0;  // every search asks for it
