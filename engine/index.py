@@ -28,7 +28,7 @@ from ._validate import (
 )
 from .exact import METRICS, as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError
-from .types import Calibrated, GraphLayout, IndexKind, Metric, Plan, RangeResult, SearchResult, SearchStats, VectorDtype
+from .types import Calibrated, Executor, GraphLayout, IndexKind, Metric, Plan, RangeResult, SearchResult, SearchStats, VectorDtype
 
 if TYPE_CHECKING:
     from .storage import Arrays
@@ -37,6 +37,7 @@ __all__ = ["Filter", "Index"]
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 KINDS = ("exact", "graph")
+EXECUTORS = ("auto", "exact", "in_filter", "sweep")
 LAYOUTS = ("plain", "fast")
 GRAPH_OPTIONS: dict[str, Any] = {"M": 32, "ef_construction": 200, "seed": 0, "layout": "plain"}  # and their defaults
 RECALL = 0.95  # asked for where nothing is
@@ -324,6 +325,7 @@ class Index:
         ef: int | None = None,
         filter: Filter | None = None,
         n_threads: int | None = None,
+        executor: Executor = "auto",
     ) -> SearchResult:
         """Find the `k` nearest rows of each query.
 
@@ -371,12 +373,13 @@ class Index:
         """
         points = as_matrix(queries, "queries", dim=self._dim, check=False)
         k = as_k(k, len(points))
-        pool = self._pool(k, recall, ef)
+        effort = self._effort(recall, ef)
         allowed = self._bitmap(filter)
+        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else EXECUTORS[:2])
         n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
         try:
             if isinstance(self._core, _core.GraphIndex):
-                ids, distances, stats = self._core.search(points, k, pool, allowed, n_threads, "auto")
+                ids, distances, stats = self._core.search(points, k, *effort, allowed, n_threads, executor)
             else:
                 ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
         except InvalidArgumentError:
@@ -384,18 +387,15 @@ class Index:
             raise
         return SearchResult(ids, distances, self._metric, SearchStats(*stats))
 
-    def _pool(self, k: int, recall: float | None, ef: int | None) -> int:
-        """Rows that a walk for the `k` nearest keeps, by what was asked for; 0: no walk."""
+    def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
+        """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""
         if ef is not None:
             if self._kind == "exact":
                 raise InvalidArgumentError(f"ef is {show(ef)}, expected None: an index of kind 'exact' walks no links")
             if recall is not None:
                 raise InvalidArgumentError(f"recall is {show(recall)} and ef {show(ef)}, expected one of them")
-            return as_count(ef, "ef")
-        recall = as_recall(RECALL if recall is None else recall)
-        if recall == 1 or isinstance(self._core, _core.ExactIndex):
-            return 0
-        return self._core.ef_for(k, recall)
+            return as_count(ef, "ef"), 1.0
+        return 0, as_recall(RECALL if recall is None else recall)
 
     def explain(self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None) -> Plan:
         """Say how `search` would run, without running it.
@@ -423,9 +423,9 @@ class Index:
         Plan(exact, ef=0, recall=1): 4 rows are fewer than a walk is worth
         """
         k = as_count(k, "k")
-        pool = self._pool(k, recall, None)
+        _, asked = self._effort(recall, None)
+        pool = 0 if asked == 1 or isinstance(self._core, _core.ExactIndex) else self._core.ef_for(k, asked)
         allowed = self._bitmap(filter)
-        asked = RECALL if recall is None else float(recall)
         points = self.calibration
         n = len(self)
         if self._kind == "exact":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Calibrated",
+    "Executor",
     "GraphLayout",
     "IndexKind",
     "Metric",
@@ -25,6 +26,7 @@ Metric = Literal["cosine", "ip", "l2"]
 VectorDtype = Literal["float32", "float16", "bfloat16", "int8"]
 IndexKind = Literal["exact", "graph"]
 GraphLayout = Literal["plain", "fast"]
+Executor = Literal["auto", "exact", "in_filter", "sweep"]
 
 
 class SearchStats(NamedTuple):
@@ -44,6 +46,10 @@ class SearchStats(NamedTuple):
         Share of the rows that passed the filter; 1.0 without one.
     seconds : float
         Wall time inside the core.
+    executor : {"exact", "in_filter", "sweep"}
+        How rows were found: all that pass were looked at; by a walk among those; by a walk among all, filtered after.
+    n_fallbacks : int
+        Queries whose walk found too little, so that they were searched exactly.
     """
 
     strategy: str
@@ -51,6 +57,8 @@ class SearchStats(NamedTuple):
     n_rescored: int
     selectivity: float
     seconds: float
+    executor: str = "exact"
+    n_fallbacks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ void run(Metric metric, Dtype dtype, std::chrono::seconds limit) {
         std::vector<std::int64_t> ids(30);
         std::vector<float> distances(30);
         const std::int64_t gone = n_gone;
-        index.search({queries.data(), 3, kDim}, 10, seed % 3 ? 30 : 0, {.n_threads = t ? 1u : 2u}, own, ids.data(),
+        index.search({queries.data(), 3, kDim}, 10, {.ef = seed % 3 ? 30u : 0u}, {.n_threads = t ? 1u : 2u}, own, ids.data(),
                      distances.data());
         for (std::size_t q = 0; q < 3; ++q) {
           const std::set<std::int64_t> found(&ids[q * 10], &ids[q * 10] + 10);
