@@ -174,7 +174,6 @@ struct GraphIndex::State : Store {
     graph::Workspace& work = *lease;
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
-    const std::size_t full = std::min(plan.ef, passes.count());
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
@@ -185,15 +184,17 @@ struct GraphIndex::State : Store {
         n_passed += passes(row);
         return true;
       });
-      if (static_cast<double>(n_passed) < kLeastNearby * share * static_cast<double>(n_met)) {
+      const double nearby = static_cast<double>(n_passed) / static_cast<double>(n_met);
+      if (nearby < kLeastNearby * share) {
         emit(q, work.pool, false);
         continue;
       }
+      const auto ef = static_cast<std::size_t>(static_cast<double>(plan.ef) * std::max(1.0, share / nearby));
       work.seeds.assign(seeds.begin(), seeds.end());
       for (std::size_t i = 0; i < work.pool.size(); ++i) work.seeds.push_back(work.pool.row(i));
-      const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, plan.ef, plan.budget, work, std::cref(passes));
+      const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, ef, plan.budget, work, std::cref(passes));
       n_scored += met.n_scored;
-      emit(q, work.pool, met.within_budget && work.pool.size() == full);
+      emit(q, work.pool, met.within_budget && work.pool.size() == std::min(ef, passes.count()));
     }
     return n_scored;
   }
@@ -219,15 +220,18 @@ struct GraphIndex::State : Store {
   /// to show, take places in it.
   Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries) const {
     const std::size_t n_live = this->n_live(), n_linked = links.size();
+    // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
+    const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
     const auto ef_of = [&](std::size_t n) {
-      return effort.ef ? effort.ef * n / std::max<std::size_t>(k, 1) : choose_ef(calibration, n, effort.recall);
+      const std::size_t ef = std::min(effort.ef, n_linked);
+      return ef ? std::max(ef, ef * n / k) : choose_ef(calibration, n, recall);
     };
     plan::Facts facts{.n_rows = n_linked, .n_allowed = filter ? filter->count() : n_live, .k = std::min(k, n_live)};
     facts.n_queries = n_queries;
     facts.dim = dim;
     facts.is_fast = neighbours.has_value();
     if (walkable()) {
-      facts.ef = effort.ef ? effort.ef : choose_ef(calibration, facts.k, effort.recall);
+      facts.ef = ef_of(k);
       facts.ef_sweep = ef_of(plan::n_nearest(facts));
     }
     if (filter) return plan::make_plan(facts, effort.executor);
