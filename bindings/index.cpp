@@ -45,6 +45,10 @@ Executor executor_of(const std::string& name) {
   invalid("executor is '" + name + "', expected 'auto', 'exact', 'in_filter' or 'sweep'");
 }
 
+std::string name_of(Executor executor) {
+  return executor == Executor::sweep ? "sweep" : executor == Executor::in_filter ? "in_filter" : "exact";
+}
+
 py::tuple to_tuple(const SearchStats& stats) {
   return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds, stats.executor,
                         stats.n_fallbacks);
@@ -245,6 +249,16 @@ void bind_index(py::module_& module) {
           },
           py::arg("queries").noconvert(), py::arg("k"), py::arg("ef"), py::arg("recall"), py::arg("filter"), py::arg("n_threads"),
           py::arg("executor"))
+      .def(
+          "plan",
+          [](const GraphIndex& index, std::size_t k, std::size_t ef, double recall, const std::shared_ptr<Bitmap>& filter,
+             std::size_t n_queries) {
+            const py::gil_scoped_release released;
+            const Plan plan = index.plan(k, {ef, recall}, *filter, n_queries);
+            return std::make_tuple(name_of(plan.executor), plan.ef, plan.n_scored, plan.seconds, plan.reason);
+          },
+          py::arg("k"), py::arg("ef"), py::arg("recall"), py::arg("filter"), py::arg("n_queries"),
+          "What a search would do: executor, ef, rows scored and seconds for a query, and why.")
       .def(
           "ef_for",
           [](const GraphIndex& index, std::size_t k, double recall) {

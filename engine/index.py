@@ -28,7 +28,18 @@ from ._validate import (
 )
 from .exact import METRICS, as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError
-from .types import Calibrated, Executor, GraphLayout, IndexKind, Metric, Plan, RangeResult, SearchResult, SearchStats, VectorDtype
+from .types import (
+    Calibrated,
+    Executor,
+    GraphLayout,
+    IndexKind,
+    Metric,
+    Plan,
+    RangeResult,
+    SearchResult,
+    SearchStats,
+    VectorDtype,
+)
 
 if TYPE_CHECKING:
     from .storage import Arrays
@@ -344,9 +355,16 @@ class Index:
             Instead of `recall`, for a graph only: rows that a walk keeps in its pool, at least 1; `k` where it is
             less, exact where it is not below the number of rows.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
-            Applied before scoring: ``min(k, rows that pass)`` results always come back, and they are the exact ones.
+            Rows that may be results: ``min(k, rows that pass)`` of them always come back. A graph looks at all of
+            them where that is cheaper than a walk, or where a walk found too little; of the nearest that pass, about the share that `recall` asks for
+            is found. See docs/graph.md.
         n_threads : int, optional
             Default: that of the index.
+        executor : {"auto", "exact", "in_filter", "sweep"}, default "auto"
+            How a graph finds the rows that pass: "exact" looks at all of them, "in_filter" walks among them, "sweep"
+            walks among all rows and filters what it met. "auto" takes the cheapest. Walks that find too little are
+            followed by "exact" whatever was asked for. Kind "exact", and a search without a filter, take the first
+            two.
 
         Returns
         -------
@@ -397,7 +415,9 @@ class Index:
             return as_count(ef, "ef"), 1.0
         return 0, as_recall(RECALL if recall is None else recall)
 
-    def explain(self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None) -> Plan:
+    def explain(
+        self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None, n_queries: int = 1
+    ) -> Plan:
         """Say how `search` would run, without running it.
 
         Parameters
@@ -406,6 +426,8 @@ class Index:
         recall : float, optional
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             All as for `search`.
+        n_queries : int, default 1
+            That share the filter: an exact search of a batch takes less for each.
 
         Returns
         -------
@@ -423,6 +445,7 @@ class Index:
         Plan(exact, ef=0, recall=1): 4 rows are fewer than a walk is worth
         """
         k = as_count(k, "k")
+        n_queries = as_count(n_queries, "n_queries")
         _, asked = self._effort(recall, None)
         pool = 0 if asked == 1 or isinstance(self._core, _core.ExactIndex) else self._core.ef_for(k, asked)
         allowed = self._bitmap(filter)
@@ -430,8 +453,12 @@ class Index:
         n = len(self)
         if self._kind == "exact":
             reason = "every search of this kind is"
-        elif allowed is not None:
-            reason = f"a filter that lets {allowed.count()} of {n} rows pass"
+        elif isinstance(self._core, _core.GraphIndex) and allowed is not None:
+            executor, ef, n_scored, seconds, reason = self._core.plan(k, 0, asked, allowed, n_queries)
+            walks = executor != "exact"
+            strategy: IndexKind = "graph" if walks else "exact"
+            expected = asked if walks else 1.0
+            return Plan(self._kind, strategy, ef, expected, reason, points, executor, n_scored, seconds)
         elif asked == 1:
             reason = "recall 1 was asked for"
         elif n <= SMALL:
@@ -445,7 +472,7 @@ class Index:
         elif max(pool, k) >= n:
             reason = f"{n} rows are no more than the walk would keep"
         else:
-            return Plan(self._kind, "graph", pool, asked, "as measured on rows held out", points)
+            return Plan(self._kind, "graph", pool, asked, "as measured on rows held out", points, "sweep")
         return Plan(self._kind, "exact", 0, 1.0, reason, points)
 
     def inspect(self) -> dict[str, int]:

@@ -131,6 +131,12 @@ class Plan:
         Why this strategy; where a recall was out of reach, what was reached.
     calibration : tuple of (k, ef, recall, error)
         What was measured; empty where nothing was.
+    executor : {"exact", "in_filter", "sweep"}
+        As in `SearchStats`.
+    n_scored : float
+        Rows looked at for a query, about; 0 where nothing is filtered.
+    seconds : float
+        Time for a query, about, on the machine that docs/graph.md names; 0 where nothing is filtered.
     """
 
     kind: IndexKind
@@ -139,9 +145,13 @@ class Plan:
     recall: float
     reason: str
     calibration: tuple[Calibrated, ...] = ()
+    executor: str = "exact"
+    n_scored: float = 0.0
+    seconds: float = 0.0
 
     def __repr__(self) -> str:
-        lines = [f"Plan({self.strategy}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
+        executor = f" {self.executor}" if self.strategy == "graph" else ""
+        lines = [f"Plan({self.strategy}{executor}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
         if self.calibration:
             lines.append(f"{'k':>6}{'ef':>7}{'recall':>9}{'error':>9}")
         lines += [f"{p.k:6}{p.ef:7}{p.recall:9.4f}{p.error:9.4f}" for p in self.calibration]
