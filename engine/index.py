@@ -356,8 +356,8 @@ class Index:
             less, exact where it is not below the number of rows.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             Rows that may be results: ``min(k, rows that pass)`` of them always come back. A graph looks at all of
-            them where that is cheaper than a walk, or where a walk found too little; of the nearest that pass, about the share that `recall` asks for
-            is found. See docs/graph.md.
+            them where that is cheaper than a walk, or where a walk found too little; otherwise about the share of the
+            nearest that `recall` asks for is found. See docs/graph.md.
         n_threads : int, optional
             Default: that of the index.
         executor : {"auto", "exact", "in_filter", "sweep"}, default "auto"
