@@ -15,6 +15,7 @@ from reference import Rows, check_search
 from strategies import metrics
 
 import engine
+from bench.datasets import named
 from engine.types import Executor, GraphLayout, Metric, SearchResult
 
 N = 3000
@@ -168,3 +169,29 @@ def test_filtered_searches_go_on_while_rows_are_added(layout: GraphLayout) -> No
     search()
     thread.join()
     assert not errors, errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["plain", "fast"])
+def test_recall_on_real_vectors_in_every_cell(layout: GraphLayout) -> None:
+    """Rows near the query pass, any do, or those near it do not."""
+    try:
+        data = named("wordnet", 60_000)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    index = graph_of(data.vectors, "cosine", layout=layout)
+    rng, n = np.random.default_rng(0), len(data.vectors)
+    for share in (1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.9):
+        n_allowed = max(int(share * n), 1)
+        for kind in ("near", "any", "not near"):
+            recalls: list[float] = []
+            for anchor in data.queries[:8]:
+                queries = data.queries[np.argsort(-(data.queries @ anchor))[:50]]
+                order = np.argsort(-(data.vectors @ anchor))
+                if kind != "near":
+                    order = rng.permutation(order[min(n // 10, n - n_allowed) if kind == "not near" else 0 :])
+                exact = index.search(queries, 10, filter=order[:n_allowed], executor="exact")
+                found = index.search(queries, 10, recall=0.99, filter=order[:n_allowed])
+                check_laws(found, order[:n_allowed], 10)
+                recalls += [np.isin(a, b).mean() for a, b in zip(exact.ids, found.ids, strict=True)]
+            assert np.mean(recalls) >= 0.99, (share, kind, found.stats)
