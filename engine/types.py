@@ -150,7 +150,7 @@ class Plan:
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        executor = f" {self.executor}" if self.strategy == "graph" else ""
+        executor = f" {self.executor}" if self.strategy == "graph" and self.seconds else ""
         lines = [f"Plan({self.strategy}{executor}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
         if self.calibration:
             lines.append(f"{'k':>6}{'ef':>7}{'recall':>9}{'error':>9}")
