@@ -263,6 +263,13 @@ struct GraphIndex::State : Store {
     SearchStats stats;
     stats.strategy = "graph";
     std::vector<std::uint8_t> is_open(queries.n_rows);
+    // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
+    const auto is_near = [&](const graph::Pool& pool) {
+      if (!options.filter) return true;
+      std::size_t n_passed = 0;
+      for (std::size_t i = 0; i < std::min(pool.size(), plan.n_nearest); ++i) n_passed += passes(pool.row(i));
+      return n_passed >= reachable;
+    };
     std::mutex mutex;
     parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
       cancel.check();
@@ -276,7 +283,7 @@ struct GraphIndex::State : Store {
         if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
       };
       const std::size_t n_scored =
-          sweeps ? walk(own, ef, n_seen, [&](std::size_t q, const graph::Pool& pool) { answer(q, pool, true); })
+          sweeps ? walk(own, ef, n_seen, [&](std::size_t q, const graph::Pool& pool) { answer(q, pool, is_near(pool)); })
                  : walk_within(own, plan, passes, seeds, answer);
       std::lock_guard guard(mutex);
       stats.n_scored += n_scored;
