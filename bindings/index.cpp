@@ -30,8 +30,21 @@ Strategy strategy_of(const std::string& name) {
   invalid("strategy is '" + name + "', expected 'auto', 'plain', 'floats', 'scan' or 'tiles'");
 }
 
+Executor executor_of(const std::string& name) {
+  if (name == "auto") return Executor::automatic;
+  if (name == "exact") return Executor::exact;
+  if (name == "in_filter") return Executor::in_filter;
+  if (name == "sweep") return Executor::sweep;
+  invalid("executor is '" + name + "', expected 'auto', 'exact', 'in_filter' or 'sweep'");
+}
+
+std::string name_of(Executor executor) {
+  return executor == Executor::sweep ? "sweep" : executor == Executor::in_filter ? "in_filter" : "exact";
+}
+
 py::tuple to_tuple(const SearchStats& stats) {
-  return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds);
+  return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds, stats.executor,
+                        stats.n_fallbacks);
 }
 
 /// Allocates the results, runs `work(cancel, ids, distances)` without the GIL.
@@ -218,16 +231,27 @@ void bind_index(py::module_& module) {
           py::arg("n_threads"))
       .def(
           "search",
-          [](const GraphIndex& index, const FloatMatrix& queries, std::size_t k, std::size_t ef, const Filter& filter,
-             std::size_t n_threads, const std::string& strategy) {
+          [](const GraphIndex& index, const FloatMatrix& queries, std::size_t k, std::size_t ef, double recall,
+             const Filter& filter, std::size_t n_threads, const std::string& executor) {
             const MatrixView rows = view(queries, "queries");
-            const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
+            const Effort effort{ef, recall, executor_of(executor)};
+            const SearchOptions options{filter ? filter->get() : nullptr, n_threads};
             return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
-              return index.search(rows, k, ef, options, cancel, ids, distances);
+              return index.search(rows, k, effort, options, cancel, ids, distances);
             });
           },
-          py::arg("queries").noconvert(), py::arg("k"), py::arg("ef"), py::arg("filter"), py::arg("n_threads"),
-          py::arg("strategy"))
+          py::arg("queries").noconvert(), py::arg("k"), py::arg("ef"), py::arg("recall"), py::arg("filter"), py::arg("n_threads"),
+          py::arg("executor"))
+      .def(
+          "plan",
+          [](const GraphIndex& index, std::size_t k, std::size_t ef, double recall, const std::shared_ptr<Bitmap>& filter,
+             std::size_t n_queries) {
+            const py::gil_scoped_release released;
+            const Plan plan = index.plan(k, {ef, recall}, *filter, n_queries);
+            return std::make_tuple(name_of(plan.executor), plan.ef, plan.n_scored, plan.seconds, plan.reason);
+          },
+          py::arg("k"), py::arg("ef"), py::arg("recall"), py::arg("filter"), py::arg("n_queries"),
+          "What a search would do: executor, ef, rows scored and seconds for a query, and why.")
       .def(
           "ef_for",
           [](const GraphIndex& index, std::size_t k, double recall) {

@@ -181,6 +181,17 @@ class GraphIndex:
     def inspect(self) -> dict: ...
     def optimize(self, n_threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     def parts(self) -> dict: ...
+    def plan(
+        self,
+        k: typing.SupportsInt | typing.SupportsIndex,
+        ef: typing.SupportsInt | typing.SupportsIndex,
+        recall: typing.SupportsFloat | typing.SupportsIndex,
+        filter: Bitmap,
+        n_queries: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple[str, int, float, float, str]:
+        """
+        What a search would do: executor, ef, rows scored and seconds for a query, and why.
+        """
     def range_search(
         self,
         queries: numpy.typing.NDArray[numpy.float32],
@@ -200,9 +211,10 @@ class GraphIndex:
         queries: numpy.typing.NDArray[numpy.float32],
         k: typing.SupportsInt | typing.SupportsIndex,
         ef: typing.SupportsInt | typing.SupportsIndex,
+        recall: typing.SupportsFloat | typing.SupportsIndex,
         filter: Bitmap | None,
         n_threads: typing.SupportsInt | typing.SupportsIndex,
-        strategy: str,
+        executor: str,
     ) -> tuple: ...
     @property
     def dim(self) -> int: ...

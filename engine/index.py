@@ -28,7 +28,18 @@ from ._validate import (
 )
 from .exact import METRICS, as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError
-from .types import Calibrated, GraphLayout, IndexKind, Metric, Plan, RangeResult, SearchResult, SearchStats, VectorDtype
+from .types import (
+    Calibrated,
+    Executor,
+    GraphLayout,
+    IndexKind,
+    Metric,
+    Plan,
+    RangeResult,
+    SearchResult,
+    SearchStats,
+    VectorDtype,
+)
 
 if TYPE_CHECKING:
     from .storage import Arrays
@@ -37,6 +48,7 @@ __all__ = ["Filter", "Index"]
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 KINDS = ("exact", "graph")
+EXECUTORS = ("auto", "exact", "in_filter", "sweep")
 LAYOUTS = ("plain", "fast")
 GRAPH_OPTIONS: dict[str, Any] = {"M": 32, "ef_construction": 200, "seed": 0, "layout": "plain"}  # and their defaults
 RECALL = 0.95  # asked for where nothing is
@@ -324,6 +336,7 @@ class Index:
         ef: int | None = None,
         filter: Filter | None = None,
         n_threads: int | None = None,
+        executor: Executor = "auto",
     ) -> SearchResult:
         """Find the `k` nearest rows of each query.
 
@@ -342,9 +355,16 @@ class Index:
             Instead of `recall`, for a graph only: rows that a walk keeps in its pool, at least 1; `k` where it is
             less, exact where it is not below the number of rows.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
-            Applied before scoring: ``min(k, rows that pass)`` results always come back, and they are the exact ones.
+            Rows that may be results: ``min(k, rows that pass)`` of them always come back. A graph looks at all of
+            them where that is cheaper than a walk, or where a walk found too little; otherwise about the share of the
+            nearest that `recall` asks for is found. See docs/graph.md.
         n_threads : int, optional
             Default: that of the index.
+        executor : {"auto", "exact", "in_filter", "sweep"}, default "auto"
+            How a graph finds the rows that pass: "exact" looks at all of them, "in_filter" walks among them, "sweep"
+            walks among all rows and filters what it met. "auto" takes the cheapest. Walks that find too little are
+            followed by "exact" whatever was asked for. Kind "exact", and a search without a filter, take the first
+            two.
 
         Returns
         -------
@@ -371,12 +391,13 @@ class Index:
         """
         points = as_matrix(queries, "queries", dim=self._dim, check=False)
         k = as_k(k, len(points))
-        pool = self._pool(k, recall, ef)
+        effort = self._effort(recall, ef)
         allowed = self._bitmap(filter)
+        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else EXECUTORS[:2])
         n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
         try:
             if isinstance(self._core, _core.GraphIndex):
-                ids, distances, stats = self._core.search(points, k, pool, allowed, n_threads, "auto")
+                ids, distances, stats = self._core.search(points, k, *effort, allowed, n_threads, executor)
             else:
                 ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
         except InvalidArgumentError:
@@ -384,20 +405,19 @@ class Index:
             raise
         return SearchResult(ids, distances, self._metric, SearchStats(*stats))
 
-    def _pool(self, k: int, recall: float | None, ef: int | None) -> int:
-        """Rows that a walk for the `k` nearest keeps, by what was asked for; 0: no walk."""
+    def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
+        """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""
         if ef is not None:
             if self._kind == "exact":
                 raise InvalidArgumentError(f"ef is {show(ef)}, expected None: an index of kind 'exact' walks no links")
             if recall is not None:
                 raise InvalidArgumentError(f"recall is {show(recall)} and ef {show(ef)}, expected one of them")
-            return as_count(ef, "ef")
-        recall = as_recall(RECALL if recall is None else recall)
-        if recall == 1 or isinstance(self._core, _core.ExactIndex):
-            return 0
-        return self._core.ef_for(k, recall)
+            return as_count(ef, "ef"), 1.0
+        return 0, as_recall(RECALL if recall is None else recall)
 
-    def explain(self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None) -> Plan:
+    def explain(
+        self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None, n_queries: int = 1
+    ) -> Plan:
         """Say how `search` would run, without running it.
 
         Parameters
@@ -406,6 +426,8 @@ class Index:
         recall : float, optional
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             All as for `search`.
+        n_queries : int, default 1
+            That share the filter: an exact search of a batch takes less for each.
 
         Returns
         -------
@@ -423,15 +445,20 @@ class Index:
         Plan(exact, ef=0, recall=1): 4 rows are fewer than a walk is worth
         """
         k = as_count(k, "k")
-        pool = self._pool(k, recall, None)
+        n_queries = as_count(n_queries, "n_queries")
+        _, asked = self._effort(recall, None)
+        pool = 0 if asked == 1 or isinstance(self._core, _core.ExactIndex) else self._core.ef_for(k, asked)
         allowed = self._bitmap(filter)
-        asked = RECALL if recall is None else float(recall)
         points = self.calibration
         n = len(self)
         if self._kind == "exact":
             reason = "every search of this kind is"
-        elif allowed is not None:
-            reason = f"a filter that lets {allowed.count()} of {n} rows pass"
+        elif isinstance(self._core, _core.GraphIndex) and allowed is not None:
+            executor, ef, n_scored, seconds, reason = self._core.plan(k, 0, asked, allowed, n_queries)
+            walks = executor != "exact"
+            strategy: IndexKind = "graph" if walks else "exact"
+            expected = asked if walks else 1.0
+            return Plan(self._kind, strategy, ef, expected, reason, points, executor, n_scored, seconds)
         elif asked == 1:
             reason = "recall 1 was asked for"
         elif n <= SMALL:
@@ -445,7 +472,7 @@ class Index:
         elif max(pool, k) >= n:
             reason = f"{n} rows are no more than the walk would keep"
         else:
-            return Plan(self._kind, "graph", pool, asked, "as measured on rows held out", points)
+            return Plan(self._kind, "graph", pool, asked, "as measured on rows held out", points, "sweep")
         return Plan(self._kind, "exact", 0, 1.0, reason, points)
 
     def inspect(self) -> dict[str, int]:

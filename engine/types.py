@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Calibrated",
+    "Executor",
     "GraphLayout",
     "IndexKind",
     "Metric",
@@ -25,6 +26,7 @@ Metric = Literal["cosine", "ip", "l2"]
 VectorDtype = Literal["float32", "float16", "bfloat16", "int8"]
 IndexKind = Literal["exact", "graph"]
 GraphLayout = Literal["plain", "fast"]
+Executor = Literal["auto", "exact", "in_filter", "sweep"]
 
 
 class SearchStats(NamedTuple):
@@ -44,6 +46,10 @@ class SearchStats(NamedTuple):
         Share of the rows that passed the filter; 1.0 without one.
     seconds : float
         Wall time inside the core.
+    executor : {"exact", "in_filter", "sweep"}
+        How rows were found: all that pass were looked at; by a walk among those; by a walk among all, filtered after.
+    n_fallbacks : int
+        Queries whose walk found too little, so that they were searched exactly.
     """
 
     strategy: str
@@ -51,6 +57,8 @@ class SearchStats(NamedTuple):
     n_rescored: int
     selectivity: float
     seconds: float
+    executor: str = "exact"
+    n_fallbacks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,12 @@ class Plan:
         Why this strategy; where a recall was out of reach, what was reached.
     calibration : tuple of (k, ef, recall, error)
         What was measured; empty where nothing was.
+    executor : {"exact", "in_filter", "sweep"}
+        As in `SearchStats`.
+    n_scored : float
+        Rows looked at for a query, about; 0 where nothing is filtered.
+    seconds : float
+        Time for a query, about, on the machine that docs/graph.md names; 0 where nothing is filtered.
     """
 
     kind: IndexKind
@@ -131,9 +145,13 @@ class Plan:
     recall: float
     reason: str
     calibration: tuple[Calibrated, ...] = ()
+    executor: str = "exact"
+    n_scored: float = 0.0
+    seconds: float = 0.0
 
     def __repr__(self) -> str:
-        lines = [f"Plan({self.strategy}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
+        executor = f" {self.executor}" if self.strategy == "graph" and self.seconds else ""
+        lines = [f"Plan({self.strategy}{executor}, ef={self.ef}, recall={self.recall:g}): {self.reason}"]
         if self.calibration:
             lines.append(f"{'k':>6}{'ef':>7}{'recall':>9}{'error':>9}")
         lines += [f"{p.k:6}{p.ef:7}{p.recall:9.4f}{p.error:9.4f}" for p in self.calibration]

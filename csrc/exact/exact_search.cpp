@@ -442,9 +442,10 @@ const char* name_of(Strategy strategy) {
 
 /// The cheapest way for `n_queries` over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
-  if (n_rows <= 2 * kTileRows || k * 8 >= n_rows) return Strategy::plain;
   // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
-  if (!corpus.codes || corpus.rows.dtype == Dtype::i8) return Strategy::floats;
+  const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8;
+  if (n_rows <= (coded ? kTileRows / 2 : 2 * kTileRows) || k * (coded ? 4 : 8) >= n_rows) return Strategy::plain;
+  if (!coded) return Strategy::floats;
   return n_queries < 8 ? Strategy::scan : Strategy::tiles;
 }
 

@@ -16,7 +16,8 @@ namespace engine::graph {
 struct Workspace {
   VisitedSet visited;
   Pool pool;
-  std::vector<std::uint32_t> entered;  // see Entrance
+  std::vector<std::uint32_t> entered;         // see Entrance
+  std::vector<std::uint32_t> seeds, bridges;  // see walk_within
   Lookup lookup;
   Pool found;
 };

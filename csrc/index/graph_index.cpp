@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <mutex>
@@ -16,12 +17,14 @@
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
 #include "graph/builder.hpp"
+#include "graph/filtered_walk.hpp"
 #include "graph/neighbour_codes.hpp"
 #include "graph/neighbour_walk.hpp"
 #include "graph/pruner.hpp"
 #include "graph/scorer.hpp"
 #include "index/calibration.hpp"
 #include "index/store.hpp"
+#include "plan/planner.hpp"
 #include "util/fair_mutex.hpp"
 #include "util/rounding.hpp"
 #include "util/thread_pool.hpp"
@@ -34,6 +37,8 @@ namespace {
 constexpr std::size_t kSmall = 1000;
 /// Queries of a block, coded together.
 constexpr std::size_t kBlock = 16;
+/// Rows that pass from which a walk among them starts, beside those near the query.
+constexpr std::size_t kSeeds = 32;
 /// Rows held out to calibrate, at most a twentieth of all.
 constexpr std::size_t kHeldOut = 400;
 /// Codes of few dims say too little to walk by, and a scan of so short rows is fast.
@@ -81,24 +86,50 @@ struct GraphIndex::State : Store {
   }
 
   /// A filter over live rows as one over all visible rows; null: all that live.
-  std::optional<Bitmap> allowed(const Bitmap* filter) const {
-    if (filter && filter->size() != n_live())
-      invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_live()));
-    if (dead.count() == 0) return filter ? std::optional(*filter) : std::nullopt;
-    Bitmap live = ~dead;
-    if (!filter) return live;
-    Bitmap rows(n_visible);
-    std::size_t place = 0;
-    live.for_each([&](std::size_t row) {
-      if (filter->test(place++)) rows.set(row);
-    });
-    return rows;
-  }
+  class Allowed {
+   public:
+    Allowed(const State& s, const Bitmap* filter) : rows_(filter), n_visible_(s.n_visible) {
+      if (filter && filter->size() != s.n_live())
+        invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(s.n_live()));
+      if (s.dead.count() == 0) return;
+      own_ = ~s.dead;
+      rows_ = &*own_;
+      if (!filter) return;
+      Bitmap spread(s.n_visible);
+      std::size_t place = 0;
+      own_->for_each([&](std::size_t row) {
+        if (filter->test(place++)) spread.set(row);
+      });
+      own_ = std::move(spread);
+    }
+    Allowed(const Allowed&) = delete;
+    Allowed& operator=(const Allowed&) = delete;
 
-  SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, Cancel& cancel, std::int64_t* found,
-                      float* distances) const {
-    const std::optional<Bitmap> rows = allowed(options.filter);
-    options.filter = rows ? &*rows : nullptr;
+    /// Null where all visible rows pass.
+    const Bitmap* rows() const noexcept { return rows_; }
+    std::size_t count() const noexcept { return rows_ ? rows_->count() : n_visible_; }
+    /// Some of them, evenly spread.
+    std::vector<std::uint32_t> sample(std::size_t n) const {
+      std::vector<std::uint32_t> rows;
+      std::size_t i = 0;
+      const std::size_t step = std::max<std::size_t>(count() / n, 1);
+      rows_->for_each([&](std::size_t row) {
+        if (i++ % step == 0) rows.push_back(static_cast<std::uint32_t>(row));
+      });
+      return rows;
+    }
+    /// Rows that an add has yet to show never pass.
+    bool operator()(std::uint32_t row) const noexcept { return row < n_visible_ && (!rows_ || rows_->test(row)); }
+
+   private:
+    std::optional<Bitmap> own_;
+    const Bitmap* rows_;
+    std::size_t n_visible_;
+  };
+
+  SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows, Cancel& cancel,
+                      std::int64_t* found, float* distances) const {
+    options.filter = rows;
     return exact::search(visible(), queries, k, options, cancel, found, distances);
   }
 
@@ -130,22 +161,172 @@ struct GraphIndex::State : Store {
     return n_scored;
   }
 
-  /// The k nearest of a pool by their full vectors, of rows below `n_rows`; `n_rescored` counts them.
-  std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t ef, std::size_t n_rows,
+  /// Walks among the rows that pass, for a block of queries, from `seeds` and from where a short walk among all rows ends; each
+  /// leaves what it met in a pool for `emit(q, pool, is_enough)`. Not enough is what the budget ended, what ran out of links,
+  /// and what is found where far fewer rows pass around the query than elsewhere.
+  template <class Emit>
+  std::size_t walk_within(MatrixView queries, const Plan& plan, const Allowed& passes, std::span<const std::uint32_t> seeds,
+                          Emit emit) const {
+    constexpr std::size_t kApproach = 16;
+    constexpr double kLeastNearby = 0.25;  // of the share that passes
+    const exact::CodedQueries coded(queries, codes, 127);
+    const graph::Workspaces::Lease lease(workspaces);
+    graph::Workspace& work = *lease;
+    const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
+    const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
+    std::size_t n_scored = 0;
+    for (std::size_t q = 0; q < queries.n_rows; ++q) {
+      const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
+      const auto entries = entrance.rows_for(scorer, work);
+      std::size_t n_met = 0, n_passed = 0;
+      n_scored += graph::walk(links, entries, scorer, kApproach, work, [&](std::uint32_t row) {
+        ++n_met;
+        n_passed += passes(row);
+        return true;
+      });
+      const double nearby = static_cast<double>(n_passed) / static_cast<double>(n_met);
+      if (nearby < kLeastNearby * share) {
+        emit(q, work.pool, false);
+        continue;
+      }
+      const auto ef = static_cast<std::size_t>(static_cast<double>(plan.ef) * std::max(1.0, share / nearby));
+      work.seeds.assign(seeds.begin(), seeds.end());
+      for (std::size_t i = 0; i < work.pool.size(); ++i) work.seeds.push_back(work.pool.row(i));
+      const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, ef, plan.budget, work, std::cref(passes));
+      n_scored += met.n_scored;
+      emit(q, work.pool, met.within_budget && work.pool.size() == std::min(ef, passes.count()));
+    }
+    return n_scored;
+  }
+
+  /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
+  template <class Passes>
+  std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_seen, const Passes& passes,
                            std::size_t& n_rescored) const {
-    const exact::ExactDistance exact(view(n_rows), metric, query);
+    const exact::ExactDistance exact(view(size()), metric, query);
     std::vector<std::uint32_t> rows;
-    const std::size_t wanted = n_looked_at(k, ef);
-    for (std::size_t i = 0; i < pool.size() && rows.size() < wanted; ++i) {
-      const std::uint32_t row = pool.row(i);
-      if (row >= n_rows || (row < dead.size() && dead.test(row))) continue;
-      exact.prefetch(row);
-      rows.push_back(row);
+    for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
+      if (!passes(pool.row(i))) continue;
+      exact.prefetch(pool.row(i));
+      rows.push_back(pool.row(i));
     }
     n_rescored += rows.size();
     TopK<Hit> hits(std::min(k, rows.size()));
     for (const std::uint32_t row : rows) hits.push({exact::order_key(exact(row)), ids[row]});
     return hits.take_sorted();
+  }
+
+  /// Without a filter every row counts, and a walk is a sweep that need not look far; rows that are dead, or that an add has yet
+  /// to show, take places in it.
+  Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries) const {
+    const std::size_t n_live = this->n_live(), n_linked = links.size();
+    // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
+    const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
+    const auto ef_of = [&](std::size_t n) {
+      const std::size_t ef = std::min(effort.ef, n_linked);
+      return ef ? std::max(ef, ef * n / k) : ef_for(n, recall);
+    };
+    plan::Facts facts{.n_rows = n_linked, .n_allowed = filter ? filter->count() : n_live, .k = std::min(k, n_live)};
+    facts.n_queries = n_queries;
+    facts.dim = dim;
+    facts.is_fast = neighbours.has_value();
+    if (walkable()) {
+      facts.ef = ef_of(k);
+      facts.ef_sweep = ef_of(plan::n_nearest(facts));
+    }
+    if (filter) return plan::make_plan(facts, effort.executor);
+    if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
+      invalid("executor is given without a filter, expected 'auto' or 'exact'");
+    Plan plan;
+    if (effort.executor == Executor::exact || facts.ef == 0 || n_live <= kSmall || std::max(facts.ef, k) >= n_live ||
+        n_linked > 4 * n_live)
+      return plan;
+    const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
+    plan.executor = Executor::sweep;
+    plan.n_nearest = with_others(facts.k);
+    plan.ef = with_others(facts.ef);
+    return plan;
+  }
+
+  /// Queries whose walk found too little are searched exactly.
+  SearchStats by_walks(MatrixView queries, std::size_t k, const Plan& plan, const SearchOptions& options, const Allowed& passes,
+                       Cancel& cancel, std::int64_t* found, float* distances) const {
+    exact::check(visible(), queries);
+    const auto started = std::chrono::steady_clock::now();
+    const std::size_t reachable = std::min(k, passes.count());
+    const bool sweeps = plan.executor == Executor::sweep;
+    const std::size_t ef = neighbours && sweeps ? plan.ef : std::max(plan.ef, plan.n_nearest);
+    const std::size_t n_places = sweeps ? links.size() : passes.count();
+    const std::size_t n_seen = ef >= n_places ? n_places : std::min(n_places, n_looked_at(plan.n_nearest, ef));
+    const std::vector<std::uint32_t> seeds = sweeps ? std::vector<std::uint32_t>{} : passes.sample(kSeeds);
+
+    SearchStats stats;
+    stats.strategy = "graph";
+    std::vector<std::uint8_t> is_open(queries.n_rows);
+    // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
+    const auto is_near = [&](const graph::Pool& pool) {
+      if (!options.filter) return true;
+      std::size_t n_passed = 0;
+      for (std::size_t i = 0; i < std::min(pool.size(), plan.n_nearest); ++i) n_passed += passes(pool.row(i));
+      return n_passed >= reachable;
+    };
+    std::mutex mutex;
+    parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
+      cancel.check();
+      const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
+      std::size_t n_rescored = 0;
+      const auto answer = [&](std::size_t q, const graph::Pool& pool, bool is_enough) {
+        std::vector<Hit> hits;
+        if (is_enough) hits = rescore(own.row(q), pool, reachable, n_seen, passes, n_rescored);
+        q += b * kBlock;
+        is_open[q] = hits.size() < reachable;
+        if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
+      };
+      const std::size_t n_scored =
+          sweeps ? walk(own, ef, n_seen, [&](std::size_t q, const graph::Pool& pool) { answer(q, pool, is_near(pool)); })
+                 : walk_within(own, plan, passes, seeds, answer);
+      std::lock_guard guard(mutex);
+      stats.n_scored += n_scored;
+      stats.n_rescored += n_rescored;
+    });
+    fall_back(queries, k, is_open, options, passes, cancel, found, distances, stats);
+    stats.executor = sweeps ? "sweep" : "in_filter";
+    stats.selectivity = static_cast<double>(passes.count()) / static_cast<double>(n_live());
+    stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    return stats;
+  }
+
+  static void write(const std::vector<Hit>& hits, std::size_t k, std::int64_t* found, float* distances) {
+    for (std::size_t i = 0; i < hits.size(); ++i) {
+      found[i] = hits[i].id;
+      distances[i] = exact::returned_distance(hits[i].distance);
+    }
+    std::fill(found + hits.size(), found + k, std::int64_t{-1});
+    std::fill(distances + hits.size(), distances + k, std::numeric_limits<float>::infinity());
+  }
+
+  /// Answers the open queries, together.
+  void fall_back(MatrixView queries, std::size_t k, const std::vector<std::uint8_t>& is_open, const SearchOptions& options,
+                 const Allowed& passes, Cancel& cancel, std::int64_t* found, float* distances, SearchStats& stats) const {
+    std::vector<std::size_t> open;
+    std::vector<float> vectors;
+    for (std::size_t q = 0; q < queries.n_rows; ++q) {
+      if (!is_open[q]) continue;
+      open.push_back(q);
+      vectors.insert(vectors.end(), queries.row(q), queries.row(q) + dim);
+    }
+    if (open.empty()) return;
+    std::vector<std::int64_t> own_found(open.size() * k);
+    std::vector<float> own_distances(open.size() * k);
+    const SearchStats own =
+        exactly({vectors.data(), open.size(), dim}, k, options, passes.rows(), cancel, own_found.data(), own_distances.data());
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      std::copy_n(own_found.data() + i * k, k, found + open[i] * k);
+      std::copy_n(own_distances.data() + i * k, k, distances + open[i] * k);
+    }
+    stats.n_scored += own.n_scored;
+    stats.n_rescored += own.n_rescored;
+    stats.n_fallbacks = open.size();
   }
 
   /// Notes the lengths of rows from `first` on.
@@ -176,6 +357,12 @@ struct GraphIndex::State : Store {
 
   /// Of a walk for `k` rows. What is beside a row finds some that the walk never looked at.
   std::size_t least_ef(std::size_t k) const noexcept { return params.layout == Layout::fast ? (k + 1) / 2 : k; }
+
+  /// By what was measured; 0 where nothing reached the recall.
+  std::size_t ef_for(std::size_t k, double recall) const {
+    const std::size_t ef = walkable() ? choose_ef(calibration, k, recall) : 0;
+    return ef ? std::max(ef, least_ef(k)) : 0;
+  }
 
   /// Measures what walks find of live rows, as if those were not there.
   std::vector<CalibrationPoint> measure(std::size_t n_threads, Cancel& cancel) const {
@@ -218,7 +405,7 @@ struct GraphIndex::State : Store {
               const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
               for (std::size_t i = 0; i < together.size(); ++i) {
                 const std::size_t k = together[i];
-                const std::vector<Hit> hits = rescore(own.row(q), pool, k, ef, size(), n_rescored);
+                const std::vector<Hit> hits = rescore(own.row(q), pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
                 const auto found = std::count_if(
                     hits.begin(), hits.end(), [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
                 recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
@@ -531,66 +718,34 @@ Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   return live;
 }
 
-SearchStats GraphIndex::search(MatrixView queries, std::size_t k, std::size_t ef, const SearchOptions& options, Cancel& cancel,
-                               std::int64_t* ids, float* distances) const {
+SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,
+                               Cancel& cancel, std::int64_t* ids, float* distances) const {
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;
-  const std::size_t n_live = s.n_live();
-  if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const std::size_t reachable = std::min(k, n_live);
-  const std::size_t n_linked = s.links.size();
-  if (ef == 0 || options.filter || n_live <= kSmall || std::max(ef, k) >= n_live || n_linked > 4 * n_live || !s.walkable())
-    return s.exactly(queries, k, options, cancel, ids, distances);
-  exact::check(s.visible(), queries);
-  const auto started = std::chrono::steady_clock::now();
-  if (!s.neighbours) ef = std::max(ef, reachable);
-  // Rows that are dead, or that an add has yet to show, take places too.
-  const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
+  if (s.n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+  const State::Allowed allowed(s, options.filter);
+  const Plan plan = s.plan(k, effort, options.filter, queries.n_rows);
+  return plan.executor == Executor::exact ? s.exactly(queries, k, options, allowed.rows(), cancel, ids, distances)
+                                          : s.by_walks(queries, k, plan, options, allowed, cancel, ids, distances);
+}
 
-  SearchStats stats;
-  stats.strategy = "graph";
-  std::mutex mutex;
-  parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
-    cancel.check();
-    const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
-    std::size_t n_rescored = 0;
-    const std::size_t n_scored =
-        s.walk(own, with_others(ef), with_others(s.n_looked_at(reachable, ef)), [&](std::size_t q, const graph::Pool& pool) {
-          std::int64_t* const to = ids + (b * kBlock + q) * k;
-          float* const far = distances + (b * kBlock + q) * k;
-          const std::vector<Hit> hits = s.rescore(own.row(q), pool, reachable, ef, s.n_visible, n_rescored);
-          if (hits.size() < reachable) {  // a walk that met too few rows
-            s.exactly({own.row(q), 1, own.dim}, k, {.n_threads = 1}, cancel, to, far);
-            return;
-          }
-          for (std::size_t i = 0; i < reachable; ++i) {
-            to[i] = hits[i].id;
-            far[i] = exact::returned_distance(hits[i].distance);
-          }
-          std::fill(to + reachable, to + k, std::int64_t{-1});
-          std::fill(far + reachable, far + k, std::numeric_limits<float>::infinity());
-        });
-    std::lock_guard guard(mutex);
-    stats.n_scored += n_scored;
-    stats.n_rescored += n_rescored;
-  });
-  stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  return stats;
+Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {
+  std::shared_lock lock(state_->mutex);
+  return state_->plan(k, effort, &filter, n_queries);
 }
 
 RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {
   std::shared_lock lock(state_->mutex);
   if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const std::optional<Bitmap> rows = state_->allowed(options.filter);
+  const State::Allowed allowed(*state_, options.filter);
   SearchOptions own = options;
-  own.filter = rows ? &*rows : nullptr;
+  own.filter = allowed.rows();
   return exact::search_range(state_->visible(), queries, radius, own, cancel);
 }
 
 std::size_t GraphIndex::ef_for(std::size_t k, double recall) const {
   std::shared_lock lock(state_->mutex);
-  const std::size_t ef = state_->walkable() ? choose_ef(state_->calibration, k, recall) : 0;
-  return ef ? std::max(ef, state_->least_ef(k)) : 0;
+  return state_->ef_for(k, recall);
 }
 std::vector<CalibrationPoint> GraphIndex::calibration() const {
   std::shared_lock lock(state_->mutex);

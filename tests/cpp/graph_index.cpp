@@ -149,7 +149,7 @@ void test_longest() {
     std::vector<std::int64_t> ids(10);
     std::vector<float> distances(10);
     Cancel never;
-    return index.search({values.data(), 1, 16}, 10, 40, {}, never, ids.data(), distances.data()).strategy == "graph";
+    return index.search({values.data(), 1, 16}, 10, {.ef = 40}, {}, never, ids.data(), distances.data()).strategy == "graph";
   };
   CHECK(walks());
   values.back() = 1e30f;

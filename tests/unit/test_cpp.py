@@ -61,7 +61,7 @@ def test_attributes(sanitizer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["graph", "graph_index"])
+@pytest.mark.parametrize("program", ["graph", "graph_index", "planner"])
 def test_graph(program: str, address_core: list[Path], tmp_path: Path) -> None:
     own = compile_all([ROOT / "tests" / "cpp" / f"{program}.cpp"], tmp_path, "address,undefined")
     run([*own, *address_core], tmp_path / program, "address,undefined", 300)

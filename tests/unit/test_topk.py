@@ -90,7 +90,8 @@ def test_the_strategy_says_what_was_done() -> None:
         (index.search(QUERIES[0], 10), "certified-4bit"),
         (index.search(batch, 10), "certified-8bit"),
         (index.search(QUERIES, 400), "plain"),
-        (index.search(QUERIES, 10, filter=np.arange(100)), "plain"),
+        (index.search(QUERIES, 10, filter=np.arange(100)), "certified-4bit"),
+        (index.search(QUERIES, 10, filter=np.arange(30)), "plain"),
     ):
         assert found.stats.strategy == strategy
 

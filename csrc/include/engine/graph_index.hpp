@@ -9,6 +9,7 @@
 #include "engine/cancel.hpp"
 #include "engine/matrix_view.hpp"
 #include "engine/part.hpp"
+#include "engine/plan.hpp"
 #include "engine/search.hpp"
 
 namespace engine {
@@ -62,9 +63,11 @@ class GraphIndex {
   void get(std::span<const std::int64_t> ids, float* vectors) const;
   Bitmap rows_of(std::span<const std::int64_t> ids) const;
 
-  /// Walks with a pool of `ef` rows; exact where `ef` is 0 or not below the number of rows, and where there is a filter.
-  SearchStats search(MatrixView queries, std::size_t k, std::size_t ef, const SearchOptions& options, Cancel& cancel,
+  /// Walks, or looks at all rows that pass where that is cheaper or `effort` asks for it.
+  SearchStats search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options, Cancel& cancel,
                      std::int64_t* ids, float* distances) const;
+  /// What `search` would do with `n_queries` queries that share the filter.
+  Plan plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const;
   RangeHits range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const;
 
   /// The smallest `ef` that reached `recall` when it was measured; 0 where none did or nothing was measured.

@@ -27,6 +27,8 @@ struct SearchStats {
   std::uint64_t n_rescored = 0;
   double selectivity = 1;
   double seconds = 0;
+  std::string executor = "exact";  // of a filtered search: see Executor
+  std::uint64_t n_fallbacks = 0;   // queries whose walk found too little, so that they were searched exactly
 };
 
 /// Hits of query i are those from offsets[i] to offsets[i + 1].

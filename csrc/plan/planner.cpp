@@ -1,0 +1,98 @@
+#include "plan/planner.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+namespace engine::plan {
+namespace {
+
+/// Queries from which an exact search shares what it reads.
+constexpr std::size_t kBatch = 8;
+
+double share_of(const Facts& facts) noexcept {
+  return static_cast<double>(facts.n_allowed) / static_cast<double>(std::max<std::size_t>(facts.n_rows, 1));
+}
+
+/// Nanoseconds for a query on one core with AVX-512 VNNI; only what they are to each other decides.
+struct Costs {
+  explicit Costs(const Facts& facts) {
+    const auto dim = static_cast<double>(facts.dim), share = std::max(share_of(facts), 1e-9);
+    const double row = facts.n_queries < kBatch ? 3 + 0.05 * dim : 0.5 + 0.0095 * dim;
+    exact = 3000 + row * static_cast<double>(facts.n_allowed);
+    scored = 30 + 0.1 * dim;
+    const double place = facts.is_fast ? 700 + 1.6 * dim : 500 + 1.4 * dim;
+    sweep = place * static_cast<double>(facts.ef_sweep);
+    // Where few pass, a row has many steps to others that do.
+    in_filter = (600 + 1.6 * dim) * (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts));
+  }
+  double exact, sweep, in_filter;
+  double scored;  // a row that a walk meets
+};
+
+std::string microseconds(double cost) { return std::to_string(std::lround(cost / 1000)) + " us"; }
+
+}  // namespace
+
+std::size_t n_nearest(const Facts& facts) noexcept {
+  const double share = share_of(facts), k = static_cast<double>(facts.k);
+  const double expected = k / share, deviation = std::sqrt(k * (1 - share)) / share;
+  return static_cast<std::size_t>(std::min(std::ceil(expected + 2 * deviation), static_cast<double>(facts.n_rows)));
+}
+
+std::size_t ef_within(const Facts& facts) noexcept {
+  const double share = std::max(share_of(facts), 1e-9);
+  const double room = (facts.is_fast ? 2.8 : 1.2) * (1 + std::max(0.0, std::log(0.05 / share)));
+  return std::max(facts.k, static_cast<std::size_t>(room * static_cast<double>(facts.ef)));
+}
+
+Plan make_plan(const Facts& facts, Executor forced) {
+  const Costs costs(facts);
+  const bool can_walk = facts.ef > 0 && facts.n_allowed > 0, can_sweep = can_walk && facts.ef_sweep > 0;
+  Executor chosen = forced;
+  if (forced == Executor::automatic) {
+    chosen = Executor::exact;
+    double least = costs.exact;
+    const auto consider = [&](Executor executor, bool can, double cost) {
+      if (!can || cost >= least) return;
+      chosen = executor;
+      least = cost;
+    };
+    consider(Executor::in_filter, can_walk, costs.in_filter);
+    consider(Executor::sweep, can_sweep, costs.sweep);
+  }
+  if ((chosen == Executor::in_filter && !can_walk) || (chosen == Executor::sweep && !can_sweep)) chosen = Executor::exact;
+
+  Plan plan;
+  plan.executor = chosen;
+  const std::string rows = std::to_string(facts.n_allowed) + " of " + std::to_string(facts.n_rows) + " rows pass";
+  double cost = costs.exact;
+  switch (chosen) {
+    case Executor::in_filter:
+      cost = costs.in_filter;
+      plan.n_nearest = facts.k;
+      plan.ef = ef_within(facts);
+      plan.n_scored = cost / costs.scored;
+      break;
+    case Executor::sweep:
+      cost = costs.sweep;
+      plan.n_nearest = n_nearest(facts);
+      plan.ef = facts.ef_sweep;
+      plan.n_scored = cost / costs.scored;
+      break;
+    default:
+      plan.n_scored = static_cast<double>(facts.n_allowed);
+  }
+  plan.budget = forced == Executor::automatic ? static_cast<std::size_t>(costs.exact / costs.scored) : facts.n_rows * 64;
+  plan.seconds = cost * 1e-9;
+  if (forced != Executor::automatic)
+    plan.reason = rows + "; the executor was given";
+  else if (!can_walk)
+    plan.reason = rows + "; no walk is known to find enough";
+  else
+    plan.reason = rows + "; about " + microseconds(costs.exact) + " exactly, " + microseconds(costs.in_filter) + " in filter, " +
+                  (can_sweep ? microseconds(costs.sweep) + " by a sweep" : "a sweep cannot");
+  return plan;
+}
+
+}  // namespace engine::plan
