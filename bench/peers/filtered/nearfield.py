@@ -1,0 +1,46 @@
+"""nearfield: the graph and the certified exact index, asked for a recall; predicates become bitmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import engine
+from engine.filters import resolve
+from engine.types import IndexKind
+
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+
+
+class Graph(Filtered):
+    kind: IndexKind = "graph"
+
+    def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
+        self.columns = columns  # what answers predicates: the only line to change for other attributes
+        self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads)
+        self.index.add(vectors)
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [0.99]
+
+    def tune(self, value: float) -> None:
+        self.recall = value
+
+    def make(self, predicate: Predicate) -> engine.Bitmap:
+        return resolve(predicate, self.columns)
+
+    def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
+        found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1)
+        ids: Ids = found.ids[0]
+        return ids
+
+    def nbytes(self) -> int:
+        return self.index.nbytes
+
+
+class Exact(Graph):
+    kind = "exact"
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [1.0]
