@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.types import Metric
 
-__all__ = ["NAMED", "Dataset", "data_folder", "load", "named"]
+__all__ = ["NAMED", "Dataset", "at_hand", "data_folder", "load", "named"]
 
 ROWS, QUERIES, DIM = 116_659, 1_000, 384
 
@@ -136,6 +136,11 @@ NAMED: dict[str, Callable[[int | None, int], Dataset]] = {
     "clustered": lambda rows, seed: clustered(rows or 1_000_000, seed),
     "clustered-100k": lambda rows, seed: clustered(min(rows or 100_000, 100_000), seed),
 }
+
+
+def at_hand() -> str:
+    """The data set that is real where it is found, or made up in its shape."""
+    return "wordnet" if (data_folder() / "wordnet").exists() else "clustered-100k"
 
 
 def named(name: str, rows: int | None = None, *, seed: int = 0) -> Dataset:

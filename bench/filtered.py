@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine import Bitmap
 from engine.evaluation import filtered_ground_truth, recall_at_k, recall_per_query
 from engine.filters import PredicateCache
 
+from . import datasets
 from .ann import available_bytes, fitting
 from .ann_tasks import Facts, costs
 from .filtered_cells import CORRELATIONS, KINDS, SELECTIVITIES, Correlation, Kind, grid
@@ -60,7 +61,7 @@ class Plan:
         Of all that is drawn or made up.
     """
 
-    datasets: tuple[str, ...] = ("wordnet",)
+    datasets: tuple[str, ...] = field(default_factory=lambda: (datasets.at_hand(),))
     rows: int | None = None
     kinds: tuple[Kind, ...] = ("equality",)
     correlations: tuple[Correlation, ...] = CORRELATIONS
@@ -176,7 +177,7 @@ def group_race(
 
 
 def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iterator[Record]:
-    """One cell by every library; one that dies is named, and asked no more."""
+    """One cell by every library; one that fails is named with its reason."""
     passing = np.array([rows.count() for rows in task.allowed])
     cell = {**task.asked.cell._asdict(), "k": k}
     yield {
@@ -188,13 +189,13 @@ def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iter
         "n_queries": len(passing),
     }
     points: dict[str, Record] = {}
-    died: dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     def by(name: str, work: Callable[[Worker], Any]) -> Any:
         try:
             return work(workers[name])
         except MeasureError as error:
-            died[name] = why_missing(filtered.version(name), error)
+            failed[name] = why_missing(filtered.version(name), error)
             return None
 
     for name in workers:
@@ -207,7 +208,7 @@ def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iter
     def timed(case: tuple[str, bool]) -> float:
         name, with_filter = case
         point = points[name]
-        if name not in died:
+        if name not in failed:
             took = by(name, lambda worker: worker.run(times, point["value"], k, point["n_queries"], with_filter))
             if took is not None:
                 taken.setdefault(case, []).append(took)
@@ -219,7 +220,7 @@ def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iter
     ]
     timings = in_turns(cases, timed, repeats=plan.repeats, pause=0.01)
     for name, point in points.items():
-        if name in died:
+        if name in failed:
             continue
         record = {"figure": "point", "library": name, **cell, **point}
         for with_filter, suffix in ((False, ""), (True, "_in")):
@@ -228,8 +229,7 @@ def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iter
             record[f"seconds{suffix}"] = timings[case].seconds
             record[f"p50_s{suffix}"], record[f"p99_s{suffix}"] = np.percentile(each, [50, 99]).tolist()
         yield record
-    for name, reason in died.items():
-        del workers[name]
+    for name, reason in failed.items():
         yield {"figure": "point", "library": name, **cell, "missing": reason}
 
 

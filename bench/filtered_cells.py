@@ -51,10 +51,10 @@ def grid(
 class Maker:
     """Makes a predicate for each query, and the columns that they ask.
 
-    Rows have a place in three orders: "near", in which neighbours in the order are neighbours in space, and "any" and
-    "also", at random. A slice of an order is the rows that pass: for positive correlation the slice of "near" that is
-    nearest to the query on average, for negative the farthest, for none a slice of "any". A filter that lets more than
-    one half pass is the negation of its rest, which lies at the opposite side.
+    Rows have a place in three orders: "near", in which neighbours in the order are neighbours in space, and "random"
+    and "other". The rows that pass are a slice of an order: for positive correlation the slice of "near" that is
+    nearest to the query on average, for negative the farthest, for none a slice of "random". A filter that lets more
+    than one half pass is the negation of its rest, which lies at the opposite side.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Maker:
         self._vectors = vectors[order]  # slices of it are cheap
         self._norms = np.square(self._vectors).sum(axis=1)
         self._places: dict[str, Numbers] = {"near": places(order)}
-        self._places |= {name: self._rng.permutation(self._n) for name in ("any", "also")}
+        self._places |= {name: self._rng.permutation(self._n) for name in ("random", "other")}
         self._values: dict[str, Any] = {**self._places}
         self._schema: dict[str, ColumnType] = dict.fromkeys(self._places, "int64")
 
@@ -107,12 +107,12 @@ class Maker:
         return [op(*pair) for pair in zip(first, second, strict=True)]
 
     def _other(self, share: float) -> Predicates:
-        return self._leaf("range", "none", share, order="also")
+        return self._leaf("range", "none", share, order="other")
 
     def _leaf(self, kind: Kind, correlation: Correlation, share: float, order: str | None = None) -> Predicates:
         if share > 0.5:
             return [~predicate for predicate in self._leaf(kind, OPPOSITE[correlation], 1 - share, order)]
-        order = order or ("any" if correlation == "none" else "near")
+        order = order or ("random" if correlation == "none" else "near")
         bounds = self._bounds(share)
         chosen = self._chosen(correlation, bounds)
         if kind == "range":

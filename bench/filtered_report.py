@@ -111,11 +111,19 @@ def described(facts: Record, records: list[Record]) -> Iterator[str]:
     yield cell_table(cells)
     yield ""
     yield library_table(cells, list(race.builds))
+    yield from failures(records)
+    yield from judge(cells)
+
+
+def failures(records: Iterable[Record]) -> Iterator[str]:
+    """Who gave no answer where, and why; each reason once."""
+    cells: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record["figure"] == "point" and "missing" in record:
-            where = f"{record['kind']}, {record['correlation']}, {record['selectivity']:g}, k={record['k']}"
-            yield f"{record['library']} died in {where}: {record['missing']}"
-    yield from judge(cells)
+            cell = f"{record['kind']} {record['correlation']} {record['selectivity']:g} k={record['k']}"
+            cells.setdefault((record["library"], record["missing"]), []).append(cell)
+    for (library, reason), named in cells.items():
+        yield f"{library} failed in {len(named)} cells, first {named[0]}: {reason}"
 
 
 def cells_of(records: Iterable[Record]) -> list[Cell]:
