@@ -7,6 +7,7 @@ Examples
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def described(facts: Record, records: list[Record]) -> Iterator[str]:
     yield ""
     yield cell_table(cells)
     yield ""
-    yield library_table(cells, list(race.builds))
+    yield library_table(cells)
     yield from failures(records)
     yield from judge(cells)
 
@@ -155,7 +156,12 @@ def cell_table(cells: list[Cell]) -> str:
         "ratio",
     ]
     rows = [[*CELL, *head]]
-    for cell in sorted(cells, key=lambda cell: (ratio := cell.ratio(with_filter=False)) is None or ratio):
+
+    def ratio_or_last(cell: Cell) -> float:
+        ratio = cell.ratio(with_filter=False)
+        return math.inf if ratio is None else ratio
+
+    for cell in sorted(cells, key=ratio_or_last):
         ours = cell.ours
         if ours is not None:
             rows.append(
@@ -179,8 +185,9 @@ def versus(cell: Cell, *, with_filter: bool) -> list[str]:
     return ["-" if best is None else f"{best.name} {best.qps:,.0f}", "-" if ratio is None else f"{ratio:.2f}x"]
 
 
-def library_table(cells: list[Cell], libraries: list[str]) -> str:
+def library_table(cells: list[Cell]) -> str:
     """QPS of everyone, the filter ready; the recall in parentheses where it is not enough."""
+    libraries = list(dict.fromkeys(name for cell in cells for name in cell.points))
     rows = [[*CELL, *libraries]]
     for cell in cells:
         rows.append([*cell.name, *(speed(cell, name) for name in libraries)])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
+from pathlib import Path
+from shutil import rmtree
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +21,22 @@ from engine.types import Metric
 from .. import Ids, Rows, installed
 from ..ann import EFS, OURS, Library
 
-__all__ = ["NAMES", "OURS", "Columns", "Filtered", "Ids", "Metric", "Predicate", "Rows", "is_ours", "load", "version"]
+__all__ = [
+    "NAMES",
+    "OURS",
+    "Columns",
+    "Filtered",
+    "Ids",
+    "Metric",
+    "Predicate",
+    "Rows",
+    "best",
+    "bytes_in",
+    "is_ours",
+    "load",
+    "new_folder",
+    "version",
+]
 
 NAMES = {
     OURS: Library("nearfield", "Graph", "nearfield"),
@@ -71,6 +90,17 @@ class Filtered(ABC):
     @abstractmethod
     def nbytes(self) -> int:
         """Bytes of the index, vectors included."""
+
+
+def new_folder() -> Path:
+    """An empty folder that is gone when the process has ended; what has files in it knows no better moment."""
+    name = tempfile.mkdtemp()
+    Finalize(None, rmtree, (name, True), exitpriority=0)  # works in processes of multiprocessing too
+    return Path(name)
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def best(likeness: NDArray[np.float32], k: int) -> Ids:

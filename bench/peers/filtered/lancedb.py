@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+from lancedb.index import Bitmap, BTree, IvfFlat, LabelList
 
 from engine.filters.leaves import Contains
 
-from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows, bytes_in, new_folder
 from .sql import listed, where
 
 TYPES = {"int64": pa.int64(), "keyword": pa.string(), "keywords": pa.list_(pa.string())}
-INDEXES: dict[str, Any] = {"int64": "BTREE", "keyword": "BITMAP", "keywords": "LABEL_LIST"}
+INDEXES = {"int64": BTree, "keyword": Bitmap, "keywords": LabelList}
 
 
 class IVF(Filtered):
     separate = False
 
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = new_folder()
         n, dim = vectors.shape
         held = {name: pa.array(values, TYPES[columns.schema[name]]) for name, values in columns.values.items()}
         rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim)
         data = pa.table({"id": np.arange(n), "vector": rows, **held})
-        self.table: Any = lancedb.connect(self.folder.name).create_table("rows", data)
+        self.table: Any = lancedb.connect(self.folder).create_table("rows", data)
         self.metric = {"cosine": "dot", "l2": "l2"}[metric]
-        self.table.create_index(metric=self.metric, index_type="IVF_FLAT", num_partitions=round(n**0.5))
+        self.table.create_index("vector", config=IvfFlat(distance_type=self.metric, num_partitions=round(n**0.5)))
         for name, kind in columns.schema.items():
-            self.table.create_scalar_index(name, index_type=INDEXES[kind])
+            self.table.create_index(name, config=INDEXES[kind]())
 
     @classmethod
     def grid(cls, k: int) -> Sequence[int]:
@@ -51,7 +50,7 @@ class IVF(Filtered):
         return np.asarray(found.column("id"), np.int64)
 
     def nbytes(self) -> int:
-        return sum(file.stat().st_size for file in Path(self.folder.name).rglob("*") if file.is_file())
+        return bytes_in(self.folder)
 
 
 def contains(leaf: Contains) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from engine.exceptions import UnsupportedError
 from engine.filters.leaves import Between, Contains, IsIn
 from engine.filters.predicate import Group, Leaf
 
-from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows, bytes_in, new_folder
 
 BATCH = 1000
 MUCH = 1 << 30  # a segment may take all rows
@@ -23,13 +21,13 @@ class Edge(Filtered):
     separate = False
 
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = new_folder()
         distance = {"cosine": qdrant.Distance.Dot, "l2": qdrant.Distance.Euclid}[metric]
         hnsw = qdrant.HnswIndexConfig(
             m=16, ef_construct=200, full_scan_threshold=10_000, max_indexing_threads=n_threads
         )
         self.shard = qdrant.EdgeShard.create(
-            self.folder.name,
+            str(self.folder),
             qdrant.EdgeConfig(
                 vectors=qdrant.EdgeVectorParams(size=vectors.shape[1], distance=distance, on_disk=False),
                 hnsw_config=hnsw,
@@ -67,7 +65,7 @@ class Edge(Filtered):
 
     def nbytes(self) -> int:
         self.shard.flush()
-        return sum(file.stat().st_size for file in Path(self.folder.name).rglob("*") if file.is_file())
+        return bytes_in(self.folder)
 
 
 def query_of(query: Rows) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import zvec
 
 from engine.exceptions import UnsupportedError
 from engine.filters.leaves import Contains
 
-from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows, bytes_in, new_folder
 from .sql import listed, where
 
 BATCH = 500
@@ -23,7 +20,7 @@ class HNSW(Filtered):
 
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
         zvec.init(query_threads=1, optimize_threads=n_threads, log_level=zvec.LogLevel.ERROR)
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = new_folder()
         kind = {"cosine": zvec.MetricType.IP, "l2": zvec.MetricType.L2}[metric]
         index = zvec.HnswIndexParam(metric_type=kind, m=16, ef_construction=200)
         ordered = zvec.InvertIndexParam(enable_range_optimization=True)
@@ -32,7 +29,7 @@ class HNSW(Filtered):
             fields=[zvec.FieldSchema(name, TYPES[of], index_param=ordered) for name, of in columns.schema.items()],
             vectors=zvec.VectorSchema("vector", zvec.DataType.VECTOR_FP32, vectors.shape[1], index_param=index),
         )
-        self.rows = zvec.create_and_open(str(Path(self.folder.name) / "rows"), schema)
+        self.rows = zvec.create_and_open(str(self.folder / "rows"), schema)
         for start in range(0, len(vectors), BATCH):
             self.rows.insert(
                 [
@@ -62,7 +59,7 @@ class HNSW(Filtered):
 
     def nbytes(self) -> int:
         self.rows.flush()
-        return sum(file.stat().st_size for file in Path(self.folder.name).rglob("*") if file.is_file())
+        return bytes_in(self.folder)
 
 
 def contains(leaf: Contains) -> str:
