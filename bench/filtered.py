@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 import engine
 from engine import Bitmap
 from engine.evaluation import filtered_ground_truth, recall_at_k, recall_per_query
+from engine.exceptions import CorruptIndexError
 from engine.filters import PredicateCache
 
 from . import datasets
 from .ann import available_bytes, fitting
 from .ann_tasks import Facts, costs
-from .filtered_cells import CORRELATIONS, KINDS, SELECTIVITIES, Correlation, Kind, grid
+from .filtered_cells import CORRELATIONS, KINDS, SELECTIVITIES, grid
 from .filtered_data import Asked, Workload, made
+from .filtered_files import from_folder
 from .filtered_tasks import Held, answers, begin, times
 from .measure import MeasureError, Worker, in_turns, why_missing
 from .peers import Ids, filtered
@@ -41,6 +44,8 @@ class Plan:
     ----------
     datasets : tuple of str
         Names in bench/datasets.py.
+    folders : tuple of Path
+        Instead of those: data sets of files that bench/filtered_files.py knows, with filters of their own.
     rows : int or None
         Of each; None is all.
     kinds, correlations, selectivities : tuple
@@ -62,9 +67,10 @@ class Plan:
     """
 
     datasets: tuple[str, ...] = field(default_factory=lambda: (datasets.at_hand(),))
+    folders: tuple[Path, ...] = ()
     rows: int | None = None
-    kinds: tuple[Kind, ...] = ("equality",)
-    correlations: tuple[Correlation, ...] = CORRELATIONS
+    kinds: tuple[str, ...] = ("equality",)
+    correlations: tuple[str, ...] = CORRELATIONS
     selectivities: tuple[float, ...] = SELECTIVITIES
     ks: tuple[int, ...] = (10,)
     libraries: tuple[str, ...] = tuple(filtered.NAMES)
@@ -86,15 +92,23 @@ class Plan:
 
 def measure(plan: Plan) -> Iterator[Record]:
     """All records of a run but its first."""
-    cells = grid(plan.kinds, plan.correlations, plan.selectivities)
-    for name in plan.datasets:
+    for name, load in workloads(plan):
         try:
-            workload = made(name, plan.rows, plan.n_queries, cells, plan.seed)
-        except FileNotFoundError as error:
+            workload = load()
+        except (FileNotFoundError, CorruptIndexError) as error:
             yield {"figure": "data", "data": name, "missing": str(error)}
             continue
         for record in race(plan, workload):
             yield {**record, "data": name}
+
+
+def workloads(plan: Plan) -> Iterator[tuple[str, Callable[[], Workload]]]:
+    """Names, and what loads or makes the data."""
+    for folder in plan.folders:
+        yield folder.name, partial(from_folder, folder, plan.rows, plan.n_queries)
+    cells = grid(plan.kinds, plan.correlations, plan.selectivities)
+    for name in () if plan.folders else plan.datasets:
+        yield name, partial(made, name, plan.rows, plan.n_queries, cells, plan.seed)
 
 
 @dataclass(frozen=True)
@@ -109,13 +123,16 @@ class Task:
     local : ndarray, shape (n_queries,)
         Share that passes of the rows nearest to each query.
     right : ndarray, shape (n_queries, most k)
-        The exact neighbours, -1 where fewer pass.
+        The exact neighbours, -1 where fewer pass; those that come with the data, where they are enough.
+    agreement : float
+        Share of them that we find too by exact search.
     """
 
     asked: Asked
     allowed: list[Bitmap]
     local: NDArray[np.float64]
     right: Ids
+    agreement: float = 1.0
 
 
 def race(plan: Plan, workload: Workload) -> Iterator[Record]:
@@ -144,14 +161,13 @@ def with_answers(plan: Plan, workload: Workload) -> list[Task]:
     for asked in workload.asked:
         cache = PredicateCache()
         allowed = [cache.resolve(predicate, workload.columns) for predicate in asked.predicates]
-        right = asked.right
-        if right is None:
-            found = filtered_ground_truth(
-                workload.queries, workload.vectors, k, filters=allowed, metric=workload.metric, n_threads=plan.n_threads
-            )
-            right = found.ids
+        found = filtered_ground_truth(
+            workload.queries, workload.vectors, k, filters=allowed, metric=workload.metric, n_threads=plan.n_threads
+        )
+        given = asked.right if asked.right is not None and asked.right.shape[1] >= k else found.ids
+        agreement = recall_at_k(found.ids, given, min(k, given.shape[1]))
         local = [rows.to_mask()[ids[ids >= 0]].mean() for rows, ids in zip(allowed, near.ids, strict=True)]
-        tasks.append(Task(asked, allowed, np.array(local), right))
+        tasks.append(Task(asked, allowed, np.array(local), given, agreement))
     return tasks
 
 
@@ -185,6 +201,7 @@ def answered(plan: Plan, task: Task, k: int, workers: dict[str, Worker]) -> Iter
         **cell,
         "passing": float(passing.mean() / len(task.allowed[0])),
         "local": float(task.local.mean()),
+        "agreement": task.agreement,
         "n_filters": len(set(task.asked.predicates)),
         "n_queries": len(passing),
     }

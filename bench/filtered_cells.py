@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from operator import and_, or_
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,14 @@ from .columns import Columns
 
 __all__ = ["CORRELATIONS", "KINDS", "SELECTIVITIES", "Cell", "Maker", "grid", "local_order"]
 
-Correlation = Literal["positive", "none", "negative"]
-Kind = Literal["equality", "range", "any", "all", "exact", "and", "or", "not"]
 Rows = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 Predicates = list[Predicate]
 
-CORRELATIONS: tuple[Correlation, ...] = get_args(Correlation)
-KINDS: tuple[Kind, ...] = get_args(Kind)
+CORRELATIONS = ("positive", "none", "negative")
+KINDS = ("equality", "range", "any", "all", "exact", "and", "or", "not")
 SELECTIVITIES = (1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.9)
-OPPOSITE: dict[str, Correlation] = {"positive": "negative", "none": "none", "negative": "positive"}
+OPPOSITE = {"positive": "negative", "none": "none", "negative": "positive"}
 LEAF = 4  # rows that are not divided further
 SAMPLE = 256  # rows that decide how a part is divided
 
@@ -35,14 +33,14 @@ SAMPLE = 256  # rows that decide how a part is divided
 class Cell(NamedTuple):
     """A kind of predicate, where the rows that pass lie, and their share."""
 
-    kind: Kind
-    correlation: Correlation
+    kind: str
+    correlation: str
     selectivity: float
 
 
 def grid(
-    kinds: Iterable[Kind] = KINDS,
-    correlations: Iterable[Correlation] = CORRELATIONS,
+    kinds: Iterable[str] = KINDS,
+    correlations: Iterable[str] = CORRELATIONS,
     selectivities: Iterable[float] = SELECTIVITIES,
 ) -> list[Cell]:
     return [Cell(*cell) for cell in product(kinds, correlations, selectivities)]
@@ -109,7 +107,7 @@ class Maker:
     def _other(self, share: float) -> Predicates:
         return self._leaf("range", "none", share, order="other")
 
-    def _leaf(self, kind: Kind, correlation: Correlation, share: float, order: str | None = None) -> Predicates:
+    def _leaf(self, kind: str, correlation: str, share: float, order: str | None = None) -> Predicates:
         if share > 0.5:
             return [~predicate for predicate in self._leaf(kind, OPPOSITE[correlation], 1 - share, order)]
         order = order or ("random" if correlation == "none" else "near")
@@ -136,7 +134,7 @@ class Maker:
         bounds: Numbers = np.round(np.arange(int(1 / share + 1e-9) + 1) * share * self._n).astype(np.int64)
         return bounds
 
-    def _chosen(self, correlation: Correlation, bounds: Numbers) -> Numbers:
+    def _chosen(self, correlation: str, bounds: Numbers) -> Numbers:
         """The slice for each query."""
         if correlation == "none":
             return self._rng.integers(len(bounds) - 1, size=len(self._queries))

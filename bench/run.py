@@ -61,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     cells = filtered.Plan()
     selective = workload(workloads, "filtered", run_filtered, cells.repeats, "filtered search, cell by cell of a grid")
     race_options(selective, cells, FILTERED)
+    selective.add_argument(
+        "--folder",
+        dest="folders",
+        action="append",
+        type=Path,
+        help="instead of the grid: files of arxiv-for-fanns or of big-ann-benchmarks' filter track; again for more",
+    )
     selective.add_argument("--full", action="store_true", help="every kind of predicate, and 1, 10 and 100 neighbours")
     selective.add_argument(
         "--kinds",
