@@ -85,6 +85,10 @@ class Maker:
         """What the predicates made so far ask."""
         return Columns(self._values, self._schema)
 
+    def add(self, name: str, values: Sequence[Any], kind: ColumnType) -> None:
+        """One column more."""
+        self._values[name], self._schema[name] = values, kind
+
     def predicates(self, cell: Cell) -> Predicates:
         """One for each query."""
         kind, correlation, share = cell
@@ -118,15 +122,12 @@ class Maker:
         name = f"{order}_{len(bounds) - 1}"
         parts = np.searchsorted(bounds, self._places[order], side="right") - 1
         if kind == "equality":
-            self._add(name, [f"v{part}" for part in parts], "keyword")
+            self.add(name, [f"v{part}" for part in parts], "keyword")
             return [col(name) == f"v{part}" for part in chosen]
         name += "_tags"
-        self._add(name, [[f"v{part}", "all"] for part in parts], "keywords")
+        self.add(name, [[f"v{part}", "all"] for part in parts], "keywords")
         ask = {"any": col(name).contains_any, "all": col(name).contains_all, "exact": col(name).equals_set}[kind]
         return [ask([f"v{part}", "none" if kind == "any" else "all"]) for part in chosen]
-
-    def _add(self, name: str, values: Sequence[Any], kind: ColumnType) -> None:
-        self._values[name], self._schema[name] = values, kind
 
     def _bounds(self, share: float) -> Numbers:
         """Where slices of `share` of all rows begin, and the last one ends."""

@@ -26,11 +26,10 @@ from typing import Any
 
 from engine import col
 from engine.exceptions import CorruptIndexError, InvalidArgumentError
-from engine.filters import Predicate, count
+from engine.filters import Predicate
 
 from .columns import Columns
-from .filtered_cells import Cell
-from .filtered_data import Asked, Workload
+from .filtered_data import Workload, labelled
 from .formats import read_jsonl, read_lists, read_neighbours, read_sparse, read_vectors
 from .peers import Ids
 
@@ -84,7 +83,7 @@ def arxiv(folder: Path, rows: int | None, n_queries: int) -> Workload:
         fitting(path, len(wanted), len(queries))
         right = whole(folder / f"ground_truth_{kind}.ivecs", read_lists, rows, len(vectors), len(queries))
         try:
-            asked.append(labelled(kind.upper(), [predicate(row) for row in wanted], columns, right))
+            asked.append(labelled(kind.upper(), "as given", [predicate(row) for row in wanted], columns, right))
         except (KeyError, InvalidArgumentError) as error:
             raise CorruptIndexError(f"{path} has a row that asks nothing: {error}") from error
     return Workload(f"arxiv-for-fanns in {folder}", vectors, queries, "l2", columns, asked)
@@ -111,7 +110,7 @@ def filter_track(folder: Path, rows: int | None, n_queries: int) -> Workload:
     predicates = [col("tags").contains_all(wanted.row(row).astype(str).tolist()) for row in range(len(queries))]
     right = whole(one(folder, "GT*.ibin"), read_neighbours, rows, len(vectors), len(queries))
     name = f"filter track in {folder}"
-    return Workload(name, vectors, queries, "l2", columns, [labelled("tags", predicates, columns, right)])
+    return Workload(name, vectors, queries, "l2", columns, [labelled("tags", "as given", predicates, columns, right)])
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -135,8 +134,3 @@ def whole(path: Path, read: Callable[[Path], Ids], rows: int | None, n: int, n_q
 def fitting(path: Path, found: int, expected: int, *, exactly: bool = False) -> None:
     if found < expected or (exactly and found != expected):
         raise CorruptIndexError(f"{path} has {found} rows, expected {expected}")
-
-
-def labelled(kind: str, predicates: list[Predicate], columns: Columns, right: Ids | None) -> Asked:
-    passing = sum(count(predicate, columns) for predicate in predicates) / (len(columns) * len(predicates))
-    return Asked(Cell(kind, "as given", passing), predicates, right)

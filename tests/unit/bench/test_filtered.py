@@ -14,7 +14,7 @@ from bench.ann import available_bytes
 from bench.columns import Columns
 from bench.filtered import Plan, Task, judged, measure
 from bench.filtered_cells import KINDS, Cell, Maker, grid
-from bench.filtered_data import Asked
+from bench.filtered_data import REAL, Asked, made
 from bench.measure import MeasureError
 from bench.peers import filtered
 from bench.report import read
@@ -205,3 +205,25 @@ def test_wrong_arguments_are_named(argv: list[str], message: str, capsys: pytest
     with pytest.raises(SystemExit):
         run.main(["filtered", *argv])
     assert message in capsys.readouterr().err
+
+
+def test_real_columns_are_asked_where_they_are() -> None:
+    pytest.importorskip("pyarrow")
+    if datasets.at_hand() != "wordnet":
+        pytest.skip(f"{datasets.data_folder() / 'wordnet'} is missing: set NEARFIELD_DATA to test its real columns")
+    workload = made("wordnet", 2000, 10, [], 0)
+    assert [asked.cell.kind for asked in workload.asked] == list(REAL)
+    for asked in workload.asked:
+        assert len(asked.predicates) == 10
+        assert 0 <= asked.cell.selectivity <= 1
+
+
+def test_real_columns_that_are_missing_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "wordnet").mkdir()
+    rng = np.random.default_rng(0)
+    for part in ("base", "query"):
+        np.save(tmp_path / "wordnet" / f"{part}.f16.npy", rng.normal(size=(50, 8)).astype(np.float16))
+    monkeypatch.setenv("NEARFIELD_DATA", str(tmp_path))
+    workload = made("wordnet", None, 10, [Cell("range", "none", 0.5)], 0)
+    assert len(workload.asked) == 1
+    assert "without its real columns: " in workload.name
