@@ -213,6 +213,7 @@ def judge(cells: list[Cell]) -> Iterator[str]:
     yield verdict(what, where, reached == len(found))
     good = sum(ours["complete"] == ours["valid"] == 1 for _, ours in found)
     yield verdict("min(k, matches) rows that pass in every cell", f"{good} of {len(found)}", good == len(found))
+    yield from judge_choice(cells)
     for with_filter, words in ((False, "filter ready"), (True, "filter counted")):
         ratios = [ratio for cell, _ in found if (ratio := cell.ratio(with_filter=with_filter)) is not None]
         if not ratios:
@@ -223,6 +224,23 @@ def judge(cells: list[Cell]) -> Iterator[str]:
         yield verdict(
             f"at least 2x the best peer in every cell, {words}", f"at worst {min(ratios):.2f}x", min(ratios) >= 2
         )
+
+
+def judge_choice(cells: list[Cell]) -> Iterator[str]:
+    """Whether we choose how to search as well as could be, among the ways that were measured besides."""
+    slower = []
+    for cell in cells:
+        ways = [name for name, point in cell.points.items() if is_ours(name) and point["recall"] >= ENOUGH]
+        if OURS in ways and len(ways) > 1:
+            speeds = {name: cell.qps(name, with_filter=False) for name in ways}
+            slower.append(max(speeds.values()) / speeds[OURS])
+    what = "within {:g}x of our best way to search in {:g} % of the cells"
+    if not slower:
+        yield unjudged(what.format(1.5, 90), "no other way was measured")
+        return
+    share = sum(times <= 1.5 for times in slower) / len(slower)
+    yield verdict(what.format(1.5, 90), f"{share:.0%}", share >= 0.9)
+    yield verdict(what.format(3, 100), f"at worst {max(slower):.2f}x", max(slower) <= 3)
 
 
 if __name__ == "__main__":

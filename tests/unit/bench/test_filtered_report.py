@@ -63,6 +63,20 @@ def test_what_we_do_not_find_counts_as_no_speed() -> None:
     assert found[f"{MISSED} recall at least 0.99 in every cell"].startswith("0 of 1, at worst 0.9000 (equality, none")
 
 
+def test_the_way_we_choose_is_judged_by_the_others_we_have() -> None:
+    records = []
+    for k, faster in enumerate([0.5, 1, 1.5, 1, 1, 1, 1, 1, 1, 2.9], 1):
+        here = cell(k=k)
+        records += [here, point("nearfield", 100, here), point("nearfield-exact", 100 * faster, here)]
+    found = lines(*records)
+    assert found[f"{MET} within 1.5x of our best way to search in 90 % of the cells"] == "90%"
+    assert found[f"{MET} within 3x of our best way to search in 100 % of the cells"] == "at worst 2.90x"
+    found = lines(*records, cell(k=20), point("nearfield", 1, cell(k=20)), point("nearfield-exact", 3.1, cell(k=20)))
+    assert found[f"{MISSED} within 1.5x of our best way to search in 90 % of the cells"] == "82%"
+    assert found[f"{MISSED} within 3x of our best way to search in 100 % of the cells"] == "at worst 3.10x"
+    assert "not judged, no other way was measured" in report([RUN, DATA, *grid(9)])
+
+
 def test_rows_that_are_missing_or_do_not_pass_are_seen() -> None:
     for wrong in ({"complete": 0.99}, {"valid": 0.5}):
         found = lines(*grid(9), cell(k=50), point("nearfield", 1, cell(k=50), **wrong))
