@@ -255,10 +255,12 @@ def sweep(plan: Plan, task: Task, k: int, worker: Worker) -> Record:
     values, separate = worker.run(begin, task.asked.predicates, k)
     found: dict[int, Ids] = {}
     recalls: dict[int, float] = {}
+    ways: dict[int, dict[str, int]] = {}
     low, high = 0, len(values) - 1
     while low <= high:
         middle = (low + high) // 2
-        found[middle] = ids = worker.run(answers, values[middle], k, plan.budget_s)
+        ids, ways[middle] = worker.run(answers, values[middle], k, plan.budget_s)
+        found[middle] = ids
         recalls[middle] = recall_at_k(ids, task.right[: len(ids), :k])
         low, high = (low, middle - 1) if recalls[middle] >= ENOUGH else (middle + 1, high)
     enough = [setting for setting, recall in recalls.items() if recall >= ENOUGH]
@@ -266,6 +268,7 @@ def sweep(plan: Plan, task: Task, k: int, worker: Worker) -> Record:
     return {
         "value": values[chosen],
         "separate": separate,
+        "ways": ways[chosen],
         "tried": {str(values[setting]): recall for setting, recall in sorted(recalls.items())},
         **judged(found[chosen], task, k),
     }

@@ -144,6 +144,7 @@ CELL = ["kind", "correlation", "passes", "near it", "k"]
 def cell_table(cells: list[Cell]) -> str:
     """Our figures, the worst ratio first."""
     head = [
+        "by",
         "recall",
         "worst tenth",
         "QPS",
@@ -167,6 +168,7 @@ def cell_table(cells: list[Cell]) -> str:
             rows.append(
                 [
                     *cell.name,
+                    "+".join(ours["ways"]),
                     f"{ours['recall']:.4f}",
                     f"{ours['worst_bucket']:.3f}",
                     f"{cell.qps(OURS, with_filter=False):,.0f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,16 +59,18 @@ def begin(state: Held, predicates: Sequence[Predicate], k: int) -> tuple[list[An
     return list(state.library.grid(k)), state.library.separate
 
 
-def answers(state: Held, value: Any, k: int, budget_s: float) -> Ids:
-    """Ids of the first queries, as many as fit into the time; -1 where fewer were found."""
+def answers(state: Held, value: Any, k: int, budget_s: float) -> tuple[Ids, dict[str, int]]:
+    """Ids of the first queries, as many as fit into the time; -1 where fewer were found. And how they were searched."""
     state.library.tune(value)
     found: list[Ids] = []
+    ways: Counter[str] = Counter()
     took = 0.0
     while len(found) < len(state.queries) and (took < budget_s or len(found) < LEAST):
         spent, ids = seconds(lambda: state.ask(len(found), k))
         took += spent
         found.append(np.pad(ids, (0, k - len(ids)), constant_values=-1))
-    return np.stack(found)
+        ways[state.library.how()] += 1
+    return np.stack(found), dict(ways)
 
 
 def times(state: Held, value: Any, k: int, n: int, with_filter: bool) -> Seconds:

@@ -87,6 +87,10 @@ class Filtered(ABC):
     def search(self, query: Rows, k: int, filter: Any) -> Ids:
         """Rows near to `query`, shape (dim,), that pass: at most `k` of them."""
 
+    def how(self) -> str:
+        """The way in which the last query was searched, where the library says so."""
+        return ""
+
     @abstractmethod
     def nbytes(self) -> int:
         """Bytes of the index, vectors included."""

@@ -31,8 +31,12 @@ class Graph(Filtered):
 
     def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
         found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1)
+        self.strategy = found.stats.strategy
         ids: Ids = found.ids[0]
         return ids
+
+    def how(self) -> str:
+        return self.strategy
 
     def nbytes(self) -> int:
         return self.index.nbytes

@@ -46,6 +46,9 @@ class Exact(filtered.Filtered):
         ids = engine.topk(query, self.vectors[: self.n], k, mask=filter[: self.n]).ids[0]
         return ids[ids >= 0]
 
+    def how(self) -> str:
+        return "all of them"
+
     def nbytes(self) -> int:
         return self.vectors.nbytes
 
@@ -90,6 +93,7 @@ def test_every_cell_is_answered_at_the_first_setting_that_is_good_enough() -> No
         assert point["value"] == 1.0
         assert point["tried"] == {"0.5": pytest.approx(0.5, abs=0.4), "1.0": 1.0}
         assert (point["recall"], point["worst_bucket"], point["complete"], point["valid"]) == (1, 1, 1, 1)
+        assert point["ways"] == {"all of them": 12}
         assert len(point["seconds"]) == len(point["seconds_in"]) == 2
         assert 0 < point["p50_s"] <= point["p99_s"]
 

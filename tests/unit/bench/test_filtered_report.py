@@ -17,7 +17,14 @@ def cell(correlation: str = "none", selectivity: float = 0.01, k: int = 10) -> d
 
 def point(library: str, speed: float, of: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """What a library did in a cell: 100 queries at `speed` a second, half of it with the filter counted."""
-    common = {**(of or cell()), "figure": "point", "library": library, "value": 10, "separate": True}
+    common = {
+        **(of or cell()),
+        "figure": "point",
+        "library": library,
+        "value": 10,
+        "separate": True,
+        "ways": {"exact": 9},
+    }
     good = {"recall": 1.0, "worst_bucket": 0.97, "complete": 1.0, "valid": 1.0}
     times = {"p50_s": 1e-3, "p99_s": 2e-3, "seconds": [100 / speed], "seconds_in": [200 / speed]}
     return {**common, **good, **times, **more}
