@@ -138,7 +138,8 @@ class Task:
 def race(plan: Plan, workload: Workload) -> Iterator[Record]:
     """Build every index, then let all of them answer one cell after another."""
     rows, dim = workload.vectors.shape
-    tasks = with_answers(plan, workload)
+    n_near = max(100, rows // 100)
+    near = engine.topk(workload.queries, workload.vectors, n_near, metric=workload.metric, n_threads=plan.n_threads).ids
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "vectors.npy", workload.vectors)
@@ -148,32 +149,27 @@ def race(plan: Plan, workload: Workload) -> Iterator[Record]:
         yield {"figure": "data", **{key: value for key, value in facts._asdict().items() if key != "folder"}}
         together = fitting(raw_bytes, available_bytes())
         for at in range(0, len(plan.libraries), together):
-            for record in group_race(plan, facts, workload, tasks, plan.libraries[at : at + together]):
+            for record in group_race(plan, facts, workload, near, plan.libraries[at : at + together]):
                 yield {**record, "group": at // together}
 
 
-def with_answers(plan: Plan, workload: Workload) -> list[Task]:
+def with_answers(plan: Plan, workload: Workload, asked: Asked, near: Ids) -> Task:
+    """`asked` with the exact answers; `near` has the rows nearest to each query, whatever passes."""
     k = max(plan.ks)
-    near = engine.topk(
-        workload.queries, workload.vectors, max(100, len(workload.vectors) // 100), metric=workload.metric
+    cache = PredicateCache()
+    allowed = [cache.resolve(predicate, workload.columns) for predicate in asked.predicates]
+    found = filtered_ground_truth(
+        workload.queries, workload.vectors, k, filters=allowed, metric=workload.metric, n_threads=plan.n_threads
     )
-    tasks = []
-    for asked in workload.asked:
-        cache = PredicateCache()
-        allowed = [cache.resolve(predicate, workload.columns) for predicate in asked.predicates]
-        found = filtered_ground_truth(
-            workload.queries, workload.vectors, k, filters=allowed, metric=workload.metric, n_threads=plan.n_threads
-        )
-        given = asked.right if asked.right is not None and asked.right.shape[1] >= k else found.ids
-        agreement = recall_at_k(found.ids, given, min(k, given.shape[1]))
-        local = [rows.to_mask()[ids[ids >= 0]].mean() for rows, ids in zip(allowed, near.ids, strict=True)]
-        tasks.append(Task(asked, allowed, np.array(local), given, agreement))
-    return tasks
+    given = found.ids if asked.right is None else asked.right
+    agreement = recall_at_k(found.ids, given, min(k, given.shape[1]))
+    if given.shape[1] < k:  # they do not reach as far
+        given = found.ids
+    local = [rows.to_mask()[ids[ids >= 0]].mean() for rows, ids in zip(allowed, near, strict=True)]
+    return Task(asked, allowed, np.array(local), given, agreement)
 
 
-def group_race(
-    plan: Plan, facts: Facts, workload: Workload, tasks: Sequence[Task], libraries: Sequence[str]
-) -> Iterator[Record]:
+def group_race(plan: Plan, facts: Facts, workload: Workload, near: Ids, libraries: Sequence[str]) -> Iterator[Record]:
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in libraries:
@@ -187,7 +183,8 @@ def group_race(
             except MeasureError as error:
                 workers.pop(name, None)
                 yield {**record, "missing": why_missing(version, error)}
-        for task in tasks:
+        for asked in workload.asked:
+            task = with_answers(plan, workload, asked, near)
             for k in plan.ks:
                 yield from answered(plan, task, k, workers)
 

@@ -122,10 +122,12 @@ class Maker:
         name = f"{order}_{len(bounds) - 1}"
         parts = np.searchsorted(bounds, self._places[order], side="right") - 1
         if kind == "equality":
-            self.add(name, [f"v{part}" for part in parts], "keyword")
+            values = [f"v{part}" for part in range(len(bounds))]
+            self.add(name, [values[part] for part in parts], "keyword")  # the same objects again and again
             return [col(name) == f"v{part}" for part in chosen]
         name += "_tags"
-        self.add(name, [[f"v{part}", "all"] for part in parts], "keywords")
+        sets = [[f"v{part}", "all"] for part in range(len(bounds))]
+        self.add(name, [sets[part] for part in parts], "keywords")
         ask = {"any": col(name).contains_any, "all": col(name).contains_all, "exact": col(name).equals_set}[kind]
         return [ask([f"v{part}", "none" if kind == "any" else "all"]) for part in chosen]
 

@@ -81,7 +81,7 @@ def read_lists(path: Path) -> NDArray[np.int64]:
             raise CorruptIndexError(f"{path} says that row {len(rows)} has {length} numbers, but {left} are left")
         rows.append(numbers[at + 1 : at + 1 + length])
         at += 1 + length
-    table = np.full((len(rows), max(map(len, rows), default=0)), -1, np.int64)
+    table = np.full((len(rows), max([1, *map(len, rows)])), -1, np.int64)
     for filled, row in zip(table, rows, strict=True):
         filled[: len(row)] = row
     return table
