@@ -76,7 +76,7 @@ class Plan:
     libraries: tuple[str, ...] = tuple(filtered.NAMES)
     n_threads: int = 2
     n_queries: int = 100
-    budget_s: float = 0.25
+    budget_s: float = 0.15
     repeats: int = 3
     seed: int = 0
 
@@ -87,7 +87,7 @@ class Plan:
     @classmethod
     def full(cls) -> Plan:
         """The whole grid."""
-        return cls(kinds=KINDS, ks=(1, 10, 100))
+        return cls(kinds=KINDS, ks=(1, 10, 100), budget_s=0.25)
 
 
 def measure(plan: Plan) -> Iterator[Record]:

@@ -12,13 +12,14 @@ from engine.filters.leaves import Contains
 
 ROWS, QUERIES = 3000, 20
 DATA = datasets.clustered(ROWS, 0)
-NEAR = engine.topk(DATA.queries[:QUERIES], DATA.vectors, 150).ids
+VECTORS, ASKED = (datasets.unit(rows[:, :32]) for rows in (DATA.vectors, DATA.queries[:QUERIES]))
+NEAR = engine.topk(ASKED, VECTORS, 150).ids
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cell_is_what_it_says(kind: str, metric: engine.Metric) -> None:
-    maker = Maker(DATA.vectors, DATA.queries[:QUERIES], metric, 0)
+    maker = Maker(VECTORS, ASKED, metric, 0)
     made = {cell: maker.predicates(cell) for cell in grid([kind])}  # type: ignore[list-item]
     columns = maker.columns()
     for share in SELECTIVITIES:
@@ -39,11 +40,11 @@ def test_a_cell_is_what_it_says(kind: str, metric: engine.Metric) -> None:
 
 
 def test_slices_of_the_local_order_lie_together() -> None:
-    order = local_order(DATA.vectors, np.random.default_rng(0))
+    order = local_order(VECTORS, np.random.default_rng(0))
     assert np.sort(order).tolist() == list(range(ROWS))
     for width in (30, 300):
-        means = DATA.vectors[order].reshape(-1, width, DATA.vectors.shape[1]).mean(axis=1)
-        assert np.linalg.norm(means, axis=1).mean() > 2 * np.linalg.norm(DATA.vectors[:width].mean(axis=0))
+        means = VECTORS[order].reshape(-1, width, 32).mean(axis=1)
+        assert np.linalg.norm(means, axis=1).mean() > 2 * np.linalg.norm(VECTORS[:width].mean(axis=0))
 
 
 def test_equal_rows_have_an_order_too() -> None:
@@ -52,14 +53,14 @@ def test_equal_rows_have_an_order_too() -> None:
 
 def test_the_same_seed_makes_the_same_cells() -> None:
     cell = Cell("and", "none", 0.1)
-    one, two = (Maker(DATA.vectors, DATA.queries[:5], "cosine", 3).predicates(cell) for _ in range(2))
+    one, two = (Maker(VECTORS, ASKED[:5], "cosine", 3).predicates(cell) for _ in range(2))
     assert one == two
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_sql_it_means_the_same(kind: str) -> None:
     pytest.importorskip("sqlglot")
-    maker = Maker(DATA.vectors, DATA.queries[:1], "cosine", 0)
+    maker = Maker(VECTORS, ASKED[:1], "cosine", 0)
     predicates = [p for cell in grid([kind]) for p in maker.predicates(cell)]  # type: ignore[list-item]
 
     def contains(leaf: Contains) -> str:
