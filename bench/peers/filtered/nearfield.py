@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import engine
-from engine.filters import resolve
+from engine.filters import Attributes, resolve
 from engine.types import IndexKind
 
 from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+
+
+def attributes_of(columns: Columns) -> Attributes:
+    """What answers predicates."""
+    return columns
 
 
 class Graph(Filtered):
     kind: IndexKind = "graph"
 
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
-        self.columns = columns  # what answers predicates: the only line to change for other attributes
+        self.attributes = attributes_of(columns)
         self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads)
         self.index.add(vectors)
 
@@ -27,7 +32,7 @@ class Graph(Filtered):
         self.recall = value
 
     def make(self, predicate: Predicate) -> engine.Bitmap:
-        return resolve(predicate, self.columns)
+        return resolve(predicate, self.attributes)
 
     def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
         found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1)
