@@ -12,7 +12,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, datasets, filtered, filtered_report, peers
+from . import ann, ann_report, datasets, filtered, filtered_report, peers, startup
 from .exact import FIGURES, Record
 from .filtered_cells import CORRELATIONS, KINDS
 from .measure import machine
@@ -90,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
     selective.add_argument(
         "--queries", dest="n_queries", type=at_least(10), help=f"of each cell, default {cells.n_queries}"
     )
+
+    workload(workloads, "startup", run_startup, startup.Plan.repeats, "how soon a saved index answers")
     return args
 
 
@@ -229,6 +231,16 @@ def run_exact(args: argparse.Namespace) -> Run:
     return Run(records(), report)
 
 
+def run_startup(args: argparse.Namespace) -> Run:
+    plan: startup.Plan = planned(startup.Plan.quick() if args.quick else startup.Plan(), args)
+
+    def records() -> Iterator[Record]:
+        yield where(plan, quick=args.quick)
+        yield from startup.measure(plan)
+
+    return Run(records(), startup.report)
+
+
 def describe(plan: Plan, *, quick: bool) -> Record:
     """The first record: what is measured, where."""
     data = datasets.load(plan.rows, seed=plan.seed)
@@ -242,7 +254,7 @@ def describe(plan: Plan, *, quick: bool) -> Record:
     }
 
 
-def where(plan: Plan | ann.Plan | filtered.Plan, *, quick: bool) -> Record:
+def where(plan: Plan | ann.Plan | filtered.Plan | startup.Plan, *, quick: bool) -> Record:
     seed, repeats = plan.seed, plan.repeats
     return {"figure": "run", **machine(), "isa": engine.isa(), "seed": seed, "repeats": repeats, "quick": quick}
 

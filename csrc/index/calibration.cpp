@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace engine {
 namespace {
@@ -24,6 +25,16 @@ double ef_at(const std::vector<CalibrationPoint>& points, std::size_t k, double 
 
 }  // namespace
 
+CalibrationPoint summary(std::size_t k, std::size_t ef, std::span<const double> recalls) {
+  const auto n = static_cast<double>(recalls.size());
+  const double mean = std::accumulate(recalls.begin(), recalls.end(), 0.0) / n;
+  double spread = 0;
+  for (const double recall : recalls) spread += (recall - mean) * (recall - mean);
+  // Even where all were found, one place of all might not have been.
+  const double error = std::max(std::sqrt(spread) / n, 1 / (n * static_cast<double>(k)));
+  return {static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(ef), static_cast<float>(mean), static_cast<float>(error)};
+}
+
 std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k, double recall) {
   if (points.empty()) return 0;
   std::vector<double> ks;
@@ -40,7 +51,7 @@ std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k
     const double power = low > 0 ? std::log(high / low) / std::log(ks[upper] / ks[upper - 1]) : 1;
     ef = high * std::pow(static_cast<double>(k) / ks[upper], std::max(power, 0.0));
   }
-  return std::max(k, static_cast<std::size_t>(std::ceil(ef)));
+  return static_cast<std::size_t>(std::ceil(ef));
 }
 
 }  // namespace engine

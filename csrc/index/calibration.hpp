@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "engine/graph_index.hpp"
@@ -8,6 +9,13 @@ namespace engine {
 
 /// Values of k that are measured; others lie between.
 inline constexpr std::size_t kCalibratedK[] = {1, 10, 100};
+
+/// Where: a walk serves all of them.
+inline constexpr std::size_t kCalibratedEf[] = {4,   5,   7,   10,  14,  20,   30,   45,   65,   100,
+                                                140, 200, 300, 450, 650, 1000, 1400, 2000, 3000, 4000};
+
+/// What walks of `ef` rows found for a sample of queries: the mean of their recalls and its standard error.
+CalibrationPoint summary(std::size_t k, std::size_t ef, std::span<const double> recalls);
 
 /// The smallest ef for `k` at which recall less its standard error reaches `recall`; 0 where none does. `points` are sorted by k,
 /// then ef. Between measured k, and beyond, ef grows as a power of k.

@@ -174,6 +174,9 @@ struct GraphIndex::State : Store {
       lift.push_back(static_cast<float>(std::min(std::sqrt(std::max(0.0, most_squared - squared(row))), kLargest)));
   }
 
+  /// Of a walk for `k` rows. What is beside a row finds some that the walk never looked at.
+  std::size_t least_ef(std::size_t k) const noexcept { return params.layout == Layout::fast ? (k + 1) / 2 : k; }
+
   /// Measures what walks find of live rows, as if those were not there.
   std::vector<CalibrationPoint> measure(std::size_t n_threads, Cancel& cancel) const {
     Bitmap hidden = dead;
@@ -196,38 +199,40 @@ struct GraphIndex::State : Store {
     exact::search(corpus(), given, most, {.filter = &others, .n_threads = n_threads}, cancel, nearest.data(), unused.data());
 
     std::vector<CalibrationPoint> points;
-    for (const std::size_t k : kCalibratedK) {
-      if (k > most) break;
-      for (const double factor : {1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0}) {
-        const auto ef = static_cast<std::size_t>(factor * static_cast<double>(k == 1 ? 4 : k));
-        if (ef > 4000 || ef >= others.count()) break;
-        std::vector<double> recalls(given.n_rows);
-        parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
-          cancel.check();
-          const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
-          std::size_t n_rescored = 0;
-          walk(
-              own, ef, n_looked_at(k, ef),
-              [&](std::size_t q, const graph::Pool& pool) {
-                const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
+    std::vector<std::size_t> wanted;  // measured until nearly all are found
+    for (const std::size_t k : kCalibratedK)
+      if (k <= most) wanted.push_back(k);
+    for (const std::size_t ef : kCalibratedEf) {
+      if (ef >= others.count() || wanted.empty()) break;
+      const auto end = std::find_if(wanted.begin(), wanted.end(), [&](std::size_t k) { return ef < least_ef(k); });
+      const std::vector<std::size_t> together(wanted.begin(), end);  // by one walk
+      if (together.empty()) continue;
+      std::vector<double> recalls(together.size() * given.n_rows);
+      parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
+        cancel.check();
+        const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
+        std::size_t n_rescored = 0;
+        walk(
+            own, ef, n_looked_at(together.back(), ef),
+            [&](std::size_t q, const graph::Pool& pool) {
+              const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
+              for (std::size_t i = 0; i < together.size(); ++i) {
+                const std::size_t k = together[i];
                 const std::vector<Hit> hits = rescore(own.row(q), pool, k, ef, size(), n_rescored);
                 const auto found = std::count_if(
                     hits.begin(), hits.end(), [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
-                recalls[b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
-              },
-              accept);
-        });
-        const auto n = static_cast<double>(recalls.size());
-        const double mean = std::accumulate(recalls.begin(), recalls.end(), 0.0) / n;
-        double spread = 0;
-        for (const double recall : recalls) spread += (recall - mean) * (recall - mean);
-        // Even where all were found, one place of all might not have been.
-        const double error = std::max(std::sqrt(spread) / n, 1 / (n * static_cast<double>(k)));
-        points.push_back(
-            {static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(ef), static_cast<float>(mean), static_cast<float>(error)});
-        if (mean >= 0.9995) break;
+                recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
+              }
+            },
+            accept);
+      });
+      for (std::size_t i = 0; i < together.size(); ++i) {
+        points.push_back(summary(together[i], ef, std::span(recalls).subspan(i * given.n_rows, given.n_rows)));
+        if (points.back().recall >= 0.9995f) std::erase(wanted, together[i]);
       }
     }
+    std::sort(points.begin(), points.end(),
+              [](const CalibrationPoint& a, const CalibrationPoint& b) { return std::pair(a.k, a.ef) < std::pair(b.k, b.ef); });
     return points;
   }
 
@@ -584,7 +589,8 @@ RangeHits GraphIndex::range_search(MatrixView queries, double radius, const Sear
 
 std::size_t GraphIndex::ef_for(std::size_t k, double recall) const {
   std::shared_lock lock(state_->mutex);
-  return state_->walkable() ? choose_ef(state_->calibration, k, recall) : 0;
+  const std::size_t ef = state_->walkable() ? choose_ef(state_->calibration, k, recall) : 0;
+  return ef ? std::max(ef, state_->least_ef(k)) : 0;
 }
 std::vector<CalibrationPoint> GraphIndex::calibration() const {
   std::shared_lock lock(state_->mutex);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +359,25 @@ def test_pickle(index: engine.Index, rng: np.random.Generator) -> None:
     for ours, theirs in zip(index.search(queries, 5), other.search(queries, 5), strict=True):
         assert (ours == theirs).all()
     assert other.add(queries).tolist() == index.add(queries).tolist()
+
+
+@pytest.mark.parametrize("kind", ["exact", "graph"])
+def test_threads_may_be_the_first_to_ask_a_mapped_index_for_ids(kind: IndexKind, tmp_path: Path) -> None:
+    """The map of ids is made when the first of them needs it."""
+    vectors = np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32)
+    made = engine.Index(16, kind=kind)
+    made.add(vectors, ids=np.arange(3000) * 7)
+    made.save(tmp_path / "x")
+    expected = made.search(vectors[:4], 3, filter=made.ids[::2]).ids
+    for _ in range(5):
+        index = engine.Index.load(tmp_path / "x", mmap=True)
+        start = threading.Barrier(8)
+
+        def ask(i: int, index: engine.Index = index, start: threading.Barrier = start) -> bool:
+            start.wait()
+            if i % 2:
+                return np.array_equal(index.get([7 * i]), vectors[[i]])
+            return np.array_equal(index.search(vectors[:4], 3, filter=made.ids[::2]).ids, expected)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(ask, range(8)))
