@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .ann_tasks import Built, Facts, Setting, abilities, all_at_once, costs, one_by_one, prepare, recall_of
-from .measure import MeasureError, Timing, Worker, in_turns, status_bytes
+from .measure import MeasureError, Timing, Worker, in_turns, status_bytes, why_missing
 from .peers import ann
 
 __all__ = ["Plan", "Record", "measure"]
@@ -112,13 +112,9 @@ def race(plan: Plan, facts: Facts, libraries: Sequence[str]) -> Iterator[Record]
                     stack.push(building.pop_all())
                 workers[name] = worker
             except MeasureError as error:
-                yield {**record, "threads": plan.n_threads, "missing": why_missing(name, error)}
+                yield {**record, "threads": plan.n_threads, "missing": why_missing(ann.version(name), error)}
         for k in plan.ks:
             yield from curves(plan, facts, workers, k)
-
-
-def why_missing(name: str, error: MeasureError) -> str:
-    return "not installed" if ann.version(name) is None else str(error).strip().splitlines()[-1]
 
 
 def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iterator[Record]:
@@ -130,14 +126,14 @@ def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iter
         try:
             able = worker.run(abilities, k)
         except MeasureError as error:  # it failed for the k before
-            yield {"figure": "curve", "library": name, "k": k, "missing": why_missing(name, error)}
+            yield {"figure": "curve", "library": name, "k": k, "missing": why_missing(ann.version(name), error)}
             continue
         parameters[name] = able.parameter
         for method, values in (("tune", able.grid), ("aim", able.targets)):
             try:
                 found = sweep(worker, [Setting(method, value) for value in values], k)
             except MeasureError as error:
-                reason = why_missing(name, error)
+                reason = why_missing(ann.version(name), error)
                 yield {"figure": FIGURE[method], "library": name, "k": k, "missing": reason}
                 continue
             recalls |= {(name, setting): reached for setting, reached in found.items()}
@@ -153,7 +149,7 @@ def curves(plan: Plan, facts: Facts, workers: dict[str, Worker], k: int) -> Iter
         try:
             return workers[name].run(task, *args)
         except MeasureError as error:
-            died[name] = why_missing(name, error)
+            died[name] = why_missing(ann.version(name), error)
             return math.nan
 
     def alone(case: tuple[str, Setting]) -> float:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.types import Metric
 
-__all__ = ["NAMED", "Dataset", "data_folder", "load", "named"]
+__all__ = ["NAMED", "Dataset", "at_hand", "data_folder", "load", "named", "wordnet_columns"]
 
 ROWS, QUERIES, DIM = 116_659, 1_000, 384
 
@@ -73,6 +74,21 @@ def wordnet(rows: int | None, seed: int) -> Dataset:
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} is missing; set NEARFIELD_DATA for real vectors") from None
     return Dataset("wordnet: sentence embeddings of its synsets", unit(vectors), unit(queries))
+
+
+def wordnet_columns(rows: int, queries: NDArray[np.int64]) -> tuple[dict[str, list[Any]], list[dict[str, Any]]]:
+    """Columns of the first rows, and those of some queries one by one; needs pyarrow.
+
+    ``pos`` is n, v, a or r; ``lexfile`` the number of the lexicographer's file; ``lemmas`` how many; ``depth`` that in
+    the tree of hypernyms.
+    """
+    from pyarrow import parquet
+
+    names = ["pos", "lexfile", "lemmas", "depth"]
+    base, own = (
+        parquet.read_table(data_folder() / "wordnet" / f"{part}.parquet", columns=names) for part in ("base", "query")
+    )
+    return base[:rows].to_pydict(), own.take(queries).to_pylist()
 
 
 def clusters(rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -136,6 +152,11 @@ NAMED: dict[str, Callable[[int | None, int], Dataset]] = {
     "clustered": lambda rows, seed: clustered(rows or 1_000_000, seed),
     "clustered-100k": lambda rows, seed: clustered(min(rows or 100_000, 100_000), seed),
 }
+
+
+def at_hand() -> str:
+    """The data set that is real where it is found, or made up in its shape."""
+    return "wordnet" if (data_folder() / "wordnet").exists() else "clustered-100k"
 
 
 def named(name: str, rows: int | None = None, *, seed: int = 0) -> Dataset:

@@ -12,7 +12,7 @@ from typing import Any
 from engine.types import VectorDtype
 
 from . import peers
-from .measure import MeasureError, Timing, Worker, in_turns
+from .measure import MeasureError, Timing, Worker, in_turns, why_missing
 from .oracle import Oracle
 from .peers import OURS, Ids
 from .tasks import (
@@ -65,7 +65,7 @@ def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: in
             try:
                 workers[name] = stack.enter_context(Worker(State, plan, name, n_threads, n_threads=n_threads))
             except MeasureError as error:
-                yield {**common, "library": name, "missing": why_missing(name, error)}
+                yield {**common, "library": name, "missing": why_missing(peers.version(name), error)}
         answers: dict[str, Ids] = {}
         peaks: list[float] = []
 
@@ -88,10 +88,6 @@ def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: in
             }
 
 
-def why_missing(name: str, error: MeasureError) -> str:
-    return "not installed" if peers.version(name) is None else str(error).strip().splitlines()[-1]
-
-
 def memory(plan: Plan) -> Iterator[Record]:
     """Memory of one call with many queries, each library in a process that has searched nothing before."""
     for name in plan.libraries:
@@ -101,7 +97,7 @@ def memory(plan: Plan) -> Iterator[Record]:
                 extra, took = worker.run(extra_memory)
             yield {**record, "version": peers.version(name), "extra_bytes": extra, "seconds": (took,)}
         except MeasureError as error:
-            yield {**record, "missing": why_missing(name, error)}
+            yield {**record, "missing": why_missing(peers.version(name), error)}
 
 
 def masks(plan: Plan) -> Iterator[Record]:

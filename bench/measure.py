@@ -20,7 +20,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["MeasureError", "Timing", "Worker", "in_turns", "machine", "peak_extra_bytes", "seconds", "status_bytes"]
+__all__ = [
+    "MeasureError",
+    "Timing",
+    "Worker",
+    "in_turns",
+    "machine",
+    "peak_extra_bytes",
+    "seconds",
+    "status_bytes",
+    "why_missing",
+]
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -261,3 +271,8 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name + ("+" if changed else "")
+
+
+def why_missing(version: str | None, error: MeasureError) -> str:
+    """Why a library has no figures: in its last words, unless it has no `version`."""
+    return "not installed" if version is None else str(error).strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Runs a benchmark: `python -m bench.run exact`, `ann` or `attributes`, or `nearfield bench exact`."""
+"""Runs a benchmark: `python -m bench.run exact`, `ann`, `filtered`, ..., or `nearfield bench exact`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, attributes, datasets, peers, startup
+from . import ann, ann_report, attributes, datasets, filtered, filtered_report, peers, startup
 from .exact import FIGURES, Record
+from .filtered_cells import CORRELATIONS, KINDS
 from .measure import machine
 from .peers import OURS
 from .peers.ann import NAMES as APPROXIMATE
+from .peers.filtered import NAMES as FILTERED
 from .report import report
 from .tasks import Plan
 
@@ -48,24 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
     curves = ann.Plan()
     approximate = workload(workloads, "ann", run_ann, curves.repeats, "recall-QPS curves of approximate indexes")
-    approximate.add_argument(
-        "--datasets",
-        metavar="NAMES",
-        type=names_among(datasets.NAMED),
-        help=f"comma-separated: {', '.join(datasets.NAMED)}; default {', '.join(curves.datasets)}",
-    )
-    approximate.add_argument(
-        "--libraries",
-        metavar="NAMES",
-        type=names_among(APPROXIMATE),
-        help=f"comma-separated: {', '.join(APPROXIMATE)}; default all",
-    )
-    approximate.add_argument(
-        "--k", dest="ks", metavar="NUMBERS", type=whole_numbers, help="neighbours, comma-separated, default 10"
-    )
-    approximate.add_argument(
-        "--threads", dest="n_threads", type=at_least(1), help=f"for building and batches, default {curves.n_threads}"
-    )
+    race_options(approximate, curves, APPROXIMATE)
     approximate.add_argument(
         "--builds",
         metavar="NUMBERS",
@@ -73,12 +58,68 @@ def parser() -> argparse.ArgumentParser:
         help="threads of further builds, comma-separated; only their time and memory count",
     )
     approximate.add_argument("--no-plot", dest="plot", action="store_false", help="do not draw the curves")
+
+    cells = filtered.Plan()
+    selective = workload(workloads, "filtered", run_filtered, cells.repeats, "filtered search, cell by cell of a grid")
+    race_options(selective, cells, FILTERED)
+    selective.add_argument(
+        "--folder",
+        dest="folders",
+        action="append",
+        type=Path,
+        help="instead of the grid: files of arxiv-for-fanns or of big-ann-benchmarks' filter track; again for more",
+    )
+    selective.add_argument("--full", action="store_true", help="every kind of predicate, and 1, 10 and 100 neighbours")
+    selective.add_argument(
+        "--kinds",
+        metavar="NAMES",
+        type=names_among(KINDS),
+        help=f"comma-separated: {', '.join(KINDS)}; default equality",
+    )
+    selective.add_argument(
+        "--correlations",
+        metavar="NAMES",
+        type=names_among(CORRELATIONS),
+        help=f"comma-separated: {', '.join(CORRELATIONS)}; default all",
+    )
+    selective.add_argument(
+        "--selectivities",
+        metavar="SHARES",
+        type=shares,
+        help=f"of rows that pass, comma-separated, default {', '.join(f'{share:g}' for share in cells.selectivities)}",
+    )
+    selective.add_argument(
+        "--queries", dest="n_queries", type=at_least(10), help=f"of each cell, default {cells.n_queries}"
+    )
+
     for name, task, summary in (
         ("startup", startup, "how soon a saved index answers"),
         ("attributes", attributes, "predicates over attributes, beside pandas and polars"),
     ):
         workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
     return args
+
+
+def race_options(args: argparse.ArgumentParser, plan: ann.Plan | filtered.Plan, libraries: Iterable[str]) -> None:
+    """Options of the workloads in which indexes are built and raced."""
+    args.add_argument(
+        "--datasets",
+        metavar="NAMES",
+        type=names_among(datasets.NAMED),
+        help=f"comma-separated: {', '.join(datasets.NAMED)}; default {', '.join(plan.datasets)}",
+    )
+    args.add_argument(
+        "--libraries",
+        metavar="NAMES",
+        type=names_among(libraries),
+        help=f"comma-separated: {', '.join(libraries)}; default all",
+    )
+    args.add_argument(
+        "--k", dest="ks", metavar="NUMBERS", type=whole_numbers, help="neighbours, comma-separated, default 10"
+    )
+    args.add_argument(
+        "--threads", dest="n_threads", type=at_least(1), help=f"for building and batches, default {plan.n_threads}"
+    )
 
 
 def workload(
@@ -110,6 +151,13 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(at_least(1), text.split(",")))
+
+
+def shares(text: str) -> tuple[float, ...]:
+    found = tuple(map(float, text.split(",")))
+    if not all(0 < share < 1 for share in found):
+        raise argparse.ArgumentTypeError(f"{text} is not all between 0 and 1")
+    return found
 
 
 def names_among(known: Iterable[str], first: str | None = None) -> Callable[[str], tuple[str, ...]]:
@@ -220,15 +268,29 @@ def where(plan: Any, *, quick: bool) -> Record:
 def run_ann(args: argparse.Namespace) -> Run:
     plan: ann.Plan = planned(ann.Plan.quick() if args.quick else ann.Plan(), args)
 
-    def records() -> Iterator[Record]:
-        yield {**where(plan, quick=args.quick), "threads": plan.n_threads}
-        for record in ann.measure(plan):
-            if record["figure"] in ("data", "build"):
-                name = ", ".join(record[key] for key in ("data", "library") if key in record)
-                print(f"{name}: {'missing' if 'missing' in record else 'ready'}", file=sys.stderr, flush=True)
-            yield record
+    return Run(
+        raced(plan, ann.measure(plan), args),
+        ann_report.report,
+        (lambda found: draw(found, args.out)) if args.plot else Run.finish,
+    )
 
-    return Run(records(), ann_report.report, (lambda found: draw(found, args.out)) if args.plot else Run.finish)
+
+def run_filtered(args: argparse.Namespace) -> Run:
+    plan = filtered.Plan.full() if args.full else filtered.Plan()
+    plan = planned(plan.quick() if args.quick else plan, args)
+    return Run(raced(plan, filtered.measure(plan), args), filtered_report.report)
+
+
+def raced(plan: ann.Plan | filtered.Plan, records: Iterable[Record], args: argparse.Namespace) -> Iterator[Record]:
+    """`records` after that of the run; says on the way what is ready."""
+    yield {**where(plan, quick=args.quick), "threads": plan.n_threads}
+    for record in records:
+        if record["figure"] in ("data", "build"):
+            name = ", ".join(record[key] for key in ("data", "library") if key in record)
+            print(f"{name}: {'missing' if 'missing' in record else 'ready'}", file=sys.stderr, flush=True)
+        elif record["figure"] == "cell":
+            progress(f"{record['kind']}, {record['correlation']}, {record['selectivity']:g}, k={record['k']}")
+        yield record
 
 
 def draw(records: list[Record], out: Path) -> None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NAMES", "OURS", "Peer", "load", "version"]
+__all__ = ["NAMES", "OURS", "Peer", "installed", "load", "version"]
 
 OURS = "nearfield"
 # Adapter (a module of this package) -> distribution whose version is reported.
@@ -58,7 +58,12 @@ def load(name: str) -> type[Peer]:
 
 def version(name: str) -> str | None:
     """Version of a library, None where it is not installed."""
+    return installed(NAMES[name])
+
+
+def installed(distribution: str) -> str | None:
+    """Version of a distribution, None where it is not installed."""
     try:
-        return importlib.metadata.version(NAMES[name])
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None

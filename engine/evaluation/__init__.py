@@ -2,14 +2,17 @@
 
 from .brute_force import ground_truth
 from .classification import ClassReport, accuracy, class_report, top_k_accuracy
-from .retrieval import label_recall_at_k, recall_at_k
+from .filtered import filtered_ground_truth
+from .retrieval import label_recall_at_k, recall_at_k, recall_per_query
 
 __all__ = [
     "ClassReport",
     "accuracy",
     "class_report",
+    "filtered_ground_truth",
     "ground_truth",
     "label_recall_at_k",
     "recall_at_k",
+    "recall_per_query",
     "top_k_accuracy",
 ]

@@ -14,7 +14,7 @@ from ..index import Filter, Index
 from ..types import Metric, SearchResult
 from ._labels import as_labels
 
-__all__ = ["label_recall_at_k", "recall_at_k", "search_others"]
+__all__ = ["label_recall_at_k", "recall_at_k", "recall_per_query", "search_others"]
 
 
 def recall_at_k(ids: ArrayLike, true_ids: ArrayLike, k: int | None = None) -> float:
@@ -39,6 +39,34 @@ def recall_at_k(ids: ArrayLike, true_ids: ArrayLike, k: int | None = None) -> fl
     >>> recall_at_k([[3, 1, 8]], [[1, 3, 2]]), recall_at_k([[3, 1, 8]], [[1, 3, 2]], k=2)
     (0.6666666666666666, 1.0)
     """
+    hits, wanted = counts(ids, true_ids, k)
+    return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
+
+
+def recall_per_query(ids: ArrayLike, true_ids: ArrayLike, k: int | None = None) -> NDArray[np.float64]:
+    """Share of each query's true `k` nearest that are among its `k` found: recall against ``min(k, rows that pass)``.
+
+    Parameters
+    ----------
+    ids, true_ids, k
+        As for `recall_at_k`.
+
+    Returns
+    -------
+    ndarray, shape (n_queries,), float64
+        1.0 where there is nothing to find.
+
+    Examples
+    --------
+    >>> recall_per_query([[3, 1], [4, -1], [-1, -1]], [[1, 2], [4, -1], [-1, -1]]).tolist()
+    [0.5, 1.0, 1.0]
+    """
+    hits, wanted = counts(ids, true_ids, k)
+    return np.where(wanted > 0, hits / np.maximum(wanted, 1), 1.0)
+
+
+def counts(ids: ArrayLike, true_ids: ArrayLike, k: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many of the true ids of each row were found, and how many there are."""
     found, true = as_id_rows(ids, "ids"), as_id_rows(true_ids, "true_ids")
     if len(found) != len(true):
         raise InvalidArgumentError(f"ids has {len(found)} rows, true_ids {len(true)}: expected one row a query in both")
@@ -51,7 +79,9 @@ def recall_at_k(ids: ArrayLike, true_ids: ArrayLike, k: int | None = None) -> fl
     found_keys, true_keys = codes[: found.size].reshape(found.shape), codes[found.size :].reshape(true.shape)
     offsets = len(values) * np.arange(len(found))[:, None]
     wanted = np.unique((true_keys + offsets)[true >= 0])
-    return float(np.isin(wanted, found_keys + offsets).mean()) if len(wanted) else 1.0
+    rows = wanted // len(values)
+    hits = np.isin(wanted, found_keys + offsets)
+    return np.bincount(rows[hits], minlength=len(found)), np.bincount(rows, minlength=len(found))
 
 
 def label_recall_at_k(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from engine.types import Metric
 
-from .. import Ids, Rows
+from .. import Ids, Rows, installed
 
 __all__ = ["NAMES", "OURS", "Approximate", "Ids", "Library", "Rows", "load", "version"]
 
@@ -103,7 +102,4 @@ def load(name: str) -> type[Approximate]:
 
 def version(name: str) -> str | None:
     """Version of a library, None where it is not installed."""
-    try:
-        return importlib.metadata.version(NAMES[name].distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return installed(NAMES[name].distribution)

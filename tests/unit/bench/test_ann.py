@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from workers import Direct
 
 import engine
 from bench import datasets, run
@@ -40,24 +39,6 @@ class Exact(ann.Approximate):
 
     def nbytes(self) -> int:
         return self.vectors.nbytes
-
-
-class Direct:
-    """A worker in this process."""
-
-    def __init__(self, make_state: Callable[..., Any], *args: Any, n_threads: int) -> None:
-        try:
-            self.state = make_state(*args)
-        except Exception as error:
-            raise MeasureError(f"Traceback\n{type(error).__name__}: {error}") from error
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        return function(self.state, *args)
-
-    def __enter__(self) -> Direct:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""nearfield: the graph and the certified exact index, asked for a recall; predicates become bitmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import engine
+from engine import _core
+from engine.filters import Attributes, resolve
+from engine.types import IndexKind
+
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+
+
+def attributes_of(columns: Columns) -> Attributes:
+    """What answers predicates."""
+    attributes = _core.Attributes()
+    for name, kind in columns.schema.items():
+        attributes.add_column(name, kind)
+    attributes.append(len(columns), columns.values)
+    return attributes
+
+
+class Graph(Filtered):
+    kind: IndexKind = "graph"
+
+    def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
+        self.attributes = attributes_of(columns)
+        self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads)
+        self.index.add(vectors)
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [0.99]
+
+    def tune(self, value: float) -> None:
+        self.recall = value
+
+    def make(self, predicate: Predicate) -> engine.Bitmap:
+        return resolve(predicate, self.attributes)
+
+    def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
+        found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1)
+        self.strategy = found.stats.executor
+        ids: Ids = found.ids[0]
+        return ids
+
+    def how(self) -> str:
+        return self.strategy
+
+    def nbytes(self) -> int:
+        return self.index.nbytes
+
+
+class Exact(Graph):
+    kind = "exact"
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [1.0]
