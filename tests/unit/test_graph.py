@@ -620,7 +620,14 @@ def test_verify_of_damaged_files(saved: Any, tmp_path: Path, nearfield: Callable
     links = arrays["links"].copy()
     links[0] = 0
     write_container(tmp_path / "links", header, {**arrays, "links": links})
-    meta = {"version": 1, "columns": {"label": ["a"]}, "skipped": [], "encoder": {}, "items": None}
+    meta = {
+        "version": 2,
+        "schema": {"label": "keyword"},
+        "columns": {"label": ["a"]},
+        "skipped": [],
+        "encoder": {},
+        "items": None,
+    }
     write_container(tmp_path / "columns", {**header, "metadata": {"nearfield.collection": meta}}, arrays)
     expected = {"bit": "checksum", "links": "n_self_links 1", "columns": "label", "no": "No such file"}
     for name, message in expected.items():
