@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import engine
@@ -41,6 +42,10 @@ class Float16(Float32):
 
 class Fast(Float32):
     layout = "fast"
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[int]:
+        return [*range((k + 1) // 2, k), *super().grid(k)]  # rows beside those in the pool count too
 
 
 class Compact(Float32):
