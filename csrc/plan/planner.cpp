@@ -18,8 +18,10 @@ double share_of(const Facts& facts) noexcept {
 struct Costs {
   explicit Costs(const Facts& facts) {
     const auto dim = static_cast<double>(facts.dim), share = std::max(share_of(facts), 1e-9);
-    const double row = facts.n_queries < kBatch ? 3 + 0.05 * dim : 0.5 + 0.0095 * dim;
-    exact = 3000 + row * static_cast<double>(facts.n_allowed);
+    const auto n_rows = static_cast<double>(facts.n_rows), n_allowed = static_cast<double>(facts.n_allowed);
+    // Single rows cost more than rows in order, so that looking at all is never dearer.
+    exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.026 * dim) * n_allowed, (0.3 + 0.0145 * dim) * n_rows)
+                                             : (0.5 + 0.0095 * dim) * n_allowed);
     scored = 30 + 0.1 * dim;
     const double place = facts.is_fast ? 700 + 1.6 * dim : 500 + 1.4 * dim;
     sweep = place * static_cast<double>(facts.ef_sweep);

@@ -18,11 +18,11 @@ plan::Facts facts(std::size_t n_allowed, std::size_t n_queries = 64) {
 int main() {
   // A batch shares what an exact search reads: walks are worth it later.
   CHECK(plan::make_plan(facts(1'000)).executor == Executor::exact);
-  CHECK(plan::make_plan(facts(30'000)).executor == Executor::exact);
-  CHECK(plan::make_plan(facts(30'000, 1)).executor != Executor::exact);
+  CHECK(plan::make_plan(facts(50'000)).executor == Executor::exact);
+  CHECK(plan::make_plan(facts(50'000, 1)).executor != Executor::exact);
   CHECK(plan::make_plan(facts(900'000)).executor == Executor::sweep);
   // Among few, a sweep would have to look too far.
-  CHECK(plan::make_plan(facts(30'000, 1)).executor == Executor::in_filter);
+  CHECK(plan::make_plan(facts(50'000, 1)).executor == Executor::in_filter);
 
   // Nothing passes, no walk is known to be enough, or only none for so many.
   CHECK(plan::make_plan(facts(0)).executor == Executor::exact);
