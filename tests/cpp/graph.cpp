@@ -119,8 +119,12 @@ void test_visited_set() {
 }
 
 void test_links() {
-  Links links = linked(4, {{1, 2}, {}, {0, 1, 3, 2}});
-  CHECK(links.size() == 3 && of(links, 0) == Rows({1, 2}) && of(links, 1).empty() && of(links, 2) == Rows({0, 1, 3, 2}));
+  Links links = linked(4, {{1, 2}, {}, {0, 1, 3, 2}, {0, 4, 1}});
+  CHECK(of(links, 3) == Rows{0});  // what is no row ends a list
+  links.truncate(3);
+  links.reserve(4);
+  links.grow(4);
+  CHECK(links.size() == 4 && of(links, 0) == Rows({1, 2}) && of(links, 1).empty() && of(links, 2) == Rows({0, 1, 3, 2}));
   const auto reader = links.array().share();
   const std::uint32_t* const seen = links.place(0);
   links.reserve(5);
@@ -394,7 +398,7 @@ void test_choose_ef() {
     std::size_t before = 0;
     for (const std::size_t k : {1u, 2u, 5u, 10u, 11u, 60u, 100u, 101u, 5000u}) {
       const std::size_t ef = choose_ef(points, k, recall);
-      CHECK(ef >= k && ef >= before);
+      CHECK(ef >= before);
       before = ef;
     }
   }
