@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._validate import as_choice, as_count, as_flag, as_float32, as_ids
-from .columns import some
 from .exceptions import InvalidArgumentError
 from .images import find_images, read_images
 from .index import Index
@@ -52,7 +51,7 @@ def add_folder(
                 columns["label"] = [path.partition("/")[0] for path in batch.paths]
             if batch.images:
                 vectors = collection._encoded(encoder.encode_images, batch.images)
-                typed = collection._table.typed(columns, len(vectors))
+                typed = collection._table.attributes.typed(columns, len(vectors))
                 collection._add_others(unusable(vectors, collection.index), vectors, None, typed, batch.paths)
             bar.update(len(batch))
     collection._kind = "images"
@@ -83,14 +82,14 @@ def add_texts(
     if len(unique) < len(keys):
         raise InvalidArgumentError(f"ids has {unique[counts > 1][0]} more than once, expected each id once")
     labelled = {} if labels is None else {"label": labels}
-    typed = collection._table.typed
+    typed, rows = collection._table.attributes.typed, np.arange(len(texts))
     columns = typed({"text": texts, **labelled}, len(texts)) | typed(attributes, len(texts))
     with progress_bar(len(texts), "text", progress) as bar:
         for start in range(0, len(texts), batch_size):
             part = slice(start, start + batch_size)
             vectors = collection._encoded(encoder.encode_documents, texts[part])
             names = [f"texts[{i}]" for i in range(start, start + len(vectors))]
-            values = {name: some(column, np.arange(len(texts))[part]) for name, column in columns.items()}
+            values = {name: column.some(rows[part]) for name, column in columns.items()}
             collection._add_others(unusable(vectors, collection.index), vectors, keys[part], values, names)
             bar.update(len(vectors))
     collection._kind = "texts"

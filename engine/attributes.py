@@ -60,8 +60,8 @@ class Attributes:
         self._cache = PredicateCache()
         self._version = 0
         self._lock = Lock()
-        if attributes is not None or schema is not None:
-            self._append(typed_columns(attributes, schema=schema), None)
+        columns = typed_columns(attributes, schema=schema)
+        self.append_typed(n_rows(columns), columns)
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -105,20 +105,8 @@ class Attributes:
         InvalidArgumentError
             Columns that are not there, values of another type, a wrong number of rows.
         """
-        with self._lock:
-            self._append(typed_columns(attributes, n, schema=self.schema or None), n)
-
-    def _append(self, columns: dict[str, TypedColumn], n: int | None) -> None:
-        target = self._columns
-        if not target.schema:  # new columns stay out of sight until they hold their values
-            target = _core.Attributes()
-            target.append(len(self), {})
-            for name, column in columns.items():
-                target.add_column(name, column.type)
-        n_rows = next((len(column.nulls) for column in columns.values()), n or 0)
-        target.append(n_rows, {name: (column.values, column.nulls) for name, column in columns.items()})
-        self._columns = target
-        self._version += 1
+        columns = typed_columns(attributes, n, schema=self.schema or None)
+        self.append_typed(n_rows(columns, n), columns)
 
     def update(self, rows: ArrayLike, attributes: Any) -> None:
         """Change the values of `rows` in those columns that `attributes` has.
@@ -147,14 +135,19 @@ class Attributes:
     def append_typed(self, n: int, columns: Mapping[str, TypedColumn]) -> None:
         """Add `n` rows; columns that are not there yet are added."""
         with self._lock:
-            self._take_in(columns)
-            self._columns.append(n, {name: (column.values, column.nulls) for name, column in columns.items()})
+            target = self._columns
+            if not target.schema:  # new columns stay out of sight until they hold their values
+                target = _core.Attributes()
+                target.append(len(self), {})
+            add_missing(target, columns)
+            target.append(n, {name: (column.values, column.nulls) for name, column in columns.items()})
+            self._columns = target
             self._version += 1
 
     def set_typed(self, rows: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
         """Change values of `rows`, in all of `columns` or none; columns that are not there yet are added."""
         with self._lock:
-            self._take_in(columns)
+            add_missing(self._columns, columns)
             before = {name: self._columns.take(name, rows) for name in columns}
             self._version += 1
             try:
@@ -164,16 +157,6 @@ class Attributes:
                 for name, data in before.items():
                     self._columns.set(name, rows, data)
                 raise
-
-    def _take_in(self, columns: Mapping[str, TypedColumn]) -> None:
-        known = self.schema
-        for name, column in columns.items():
-            if known.get(name, column.type) != column.type:
-                raise InvalidArgumentError(f"attributes[{name!r}] is {column.type}, expected {known[name]}")
-        for name, column in columns.items():
-            if name not in known:
-                self._columns.add_column(name, column.type)
-                self._version += 1
 
     def drop(self, rows: ArrayLike) -> None:
         """Drop `rows`, each given once: from the highest to the lowest, the last row takes the place of each."""
@@ -232,6 +215,22 @@ def as_names(value: Any, known: Iterable[str]) -> list[str]:
         if not isinstance(name, str) or name not in known:
             raise InvalidArgumentError(f"columns has {show(name)}, expected some of {list(known)}")
     return names
+
+
+def n_rows(columns: Mapping[str, TypedColumn], n: int | None = None) -> int:
+    """Rows of `columns`; `n` where there are none of these."""
+    return next((len(column.nulls) for column in columns.values()), n or 0)
+
+
+def add_missing(target: _core.Attributes, columns: Mapping[str, TypedColumn]) -> None:
+    """Add those of `columns` that `target` lacks, once the others are known to be of the types that it has."""
+    known = target.schema
+    for name, column in columns.items():
+        if known.get(name, column.type) != column.type:
+            raise InvalidArgumentError(f"attributes[{name!r}] is {column.type}, expected {known[name]}")
+    for name, column in columns.items():
+        if name not in known:
+            target.add_column(name, column.type)
 
 
 def filled(schema: Schema, columns: Mapping[str, TypedColumn], n: int, version: int = 0) -> Attributes:

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from . import _builders
 from ._core import Bitmap
 from ._rwlock import ReadWriteLock
+from ._table import Table
 from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, show
 from .attributes import Attributes, as_names, filled
-from .columns import TypedColumn, as_array_of, loaded, plain_values, some
+from .columns import TypedColumn, loaded
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
@@ -67,11 +68,8 @@ class Collection:
         self.index = index
         self.skipped: list[Skipped] = []
         self.encoder_info: dict[str, Any] = {}
-        self._table = Attributes()
-        self._table_ids: NDArray[np.int64] | None = None  # of the rows of the table; None: those of the index
-        self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
+        self._table = Table(index, Attributes())
         self._lock = ReadWriteLock()
-        self._n_changes = index._n_changes  # of the index, when the table last fitted it
         self._kind: Kind | None = None  # of the first items that were encoded
         self._encoder: Encoder | None = None
         if encoder is not None:
@@ -107,7 +105,7 @@ class Collection:
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
         collection = cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
-        collection._table = Attributes(schema=schema)
+        collection._table = Table(collection.index, Attributes(schema=schema))
         return collection
 
     @classmethod
@@ -261,7 +259,8 @@ class Collection:
             given = meta.get("version")
             raise CorruptIndexError(f"{name} has collection version {given}, this release reads {VERSION}")
         try:
-            collection._table = filled(meta["schema"], loaded(meta["schema"], meta["columns"], len(index)), len(index))
+            columns = loaded(meta["schema"], meta["columns"], len(index))
+            collection._table = Table(index, filled(meta["schema"], columns, len(index)))
             collection.skipped = [(file, reason) for file, reason in meta["skipped"]]
             collection.encoder_info = dict(meta["encoder"])
             collection._kind = meta.get("items", "texts" if "text" in collection.schema else None)
@@ -279,12 +278,11 @@ class Collection:
         StorageError
             The disk said no; what stood at `path` before is untouched.
         """
-        self._check_rows()
-        rows = self._rows_of(self.index.ids)
+        columns = self._table.take(self.index.ids)
         meta = {
             "version": VERSION,
-            "schema": self._table.schema,
-            "columns": {name: plain_values(column) for name, column in self._table.take(rows).items()},
+            "schema": self.schema,
+            "columns": {name: column.plain() for name, column in columns.items()},
             "skipped": [list(entry) for entry in self.skipped],
             "encoder": self.encoder_info,
             "items": self._kind,
@@ -323,36 +321,34 @@ class Collection:
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
-        self._check_rows()
-        rows = self._rows_of(self.index.ids)
-        return {name: as_array_of(column) for name, column in self._table.take(rows).items()}
+        return {name: column.array() for name, column in self._table.take(self.index.ids).items()}
 
     @property
     def schema(self) -> Schema:
         """What each column holds."""
-        return self._table.schema
+        return self._table.attributes.schema
 
     @property
     def version(self) -> int:
         """Grows with every change."""
-        return self.index._n_changes + self._table.version
+        return self._table.version
 
     @property
     def paths(self) -> NDArray[Any] | None:
         """The column "path", or None."""
-        return self.attributes.get("path")
+        return self._column("path")
 
     @property
     def labels(self) -> NDArray[Any] | None:
         """The column "label", or None."""
-        return self.attributes.get("label")
+        return self._column("label")
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __repr__(self) -> str:
         name = self.encoder_info.get("name") or "no named encoder"
-        return f"<Collection of {len(self)} rows, dim {self.index.dim}, {name}, columns {list(self._table.schema)}>"
+        return f"<Collection of {len(self)} rows, dim {self.index.dim}, {name}, columns {list(self.schema)}>"
 
     def add(
         self,
@@ -385,7 +381,7 @@ class Collection:
         """
         as_choice(on_zero, "on_zero", ("error", "skip"))
         kind, vectors = self._vectors(items, "items", "document")
-        columns = self._table.typed(attributes, len(vectors))
+        columns = self._table.attributes.typed(attributes, len(vectors))
         if on_zero == "error" or self.index.metric != "cosine":
             added = self._add(vectors, ids, columns)
         else:
@@ -412,15 +408,14 @@ class Collection:
             `ids`.
         """
         kind, vectors = self._vectors(items, "items", "document")
-        columns = self._table.typed(attributes, len(vectors))
+        columns = self._table.attributes.typed(attributes, len(vectors))
         keys = as_ids(ids, n=len(vectors))
         # What an index refuses, an empty one of its kind refuses too: before anything is removed.
         dtype: VectorDtype = "float32" if self.index.dtype == "int8" else self.index.dtype
         Index(self.index.dim, metric=self.index.metric, dtype=dtype).add(vectors, keys)
         with self._lock.writing():
-            self._fit_table()
-            self._remove(keys[np.isin(keys, self.index.ids)])
-            self._insert(vectors, keys, columns)
+            self._table.remove(keys[self._table.holds(keys)])
+            self._table.insert(vectors, keys, columns)
         if self._kind is None and kind != "vectors":
             self._kind = kind
         return keys
@@ -443,10 +438,9 @@ class Collection:
         keys = as_ids(ids)
         if len(np.unique(keys)) < len(keys):
             raise InvalidArgumentError("ids has an id more than once, expected each id once")
-        columns = self._table.typed(attributes, len(keys))
+        columns = self._table.attributes.typed(attributes, len(keys))
         with self._lock.writing():
-            self._fit_table()
-            self._table.set_typed(self._rows_of(keys), columns)
+            self._table.update(keys, columns)
 
     def delete(self, ids: ArrayLike | None = None, *, filter: Filter | Condition | None = None) -> int:
         """Remove rows, given by their ids or by a filter.
@@ -467,26 +461,20 @@ class Collection:
             raise InvalidArgumentError(f"ids is {show(ids)} and filter {show(filter)}, expected one of them")
         keys = None if ids is None else as_ids(ids)
         with self._lock.writing():
-            self._fit_table()
             if keys is None:
                 allowed = self._allowed(filter)
                 keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
-            return self._remove(np.unique(keys))
+            return self._table.remove(np.unique(keys))
 
     def optimize(self) -> None:
         """Drop removed rows of a graph, as `Index.optimize`; masks then refer to another order of rows."""
         with self._lock.writing():
-            self._fit_table()
-            if self._table_ids is None:
-                self._table_ids = self.index.ids
-            self.index.optimize()
-            self._n_changes = self.index._n_changes
+            self._table.optimize()
 
     def count(self, filter: Filter | Condition | None = None) -> int:
         """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""
         with self._lock.reading():
             if is_condition(filter):
-                self._check_rows()
                 return self._table.count(filter)
             allowed = self._allowed(filter)
             return len(self) if allowed is None else allowed.count()
@@ -549,7 +537,7 @@ class Collection:
         >>> collection.search([[1, 0], [1, 0]], k=1, filter=["year IS NULL", None]).ids.tolist()
         [[2], [0]]
         """
-        names = as_names(columns, self._table.schema)
+        names = as_names(columns, self.schema)
         if as_flag(exact, "exact"):
             if recall not in (None, 1):
                 raise InvalidArgumentError(f"recall is {show(recall)} and exact True, expected one of them")
@@ -589,11 +577,7 @@ class Collection:
 
     def _allowed(self, filter: Any) -> Bitmap | None:
         """The rows of the index that `filter` lets pass; None: all."""
-        if not is_condition(filter):
-            return self.index._bitmap(filter)
-        self._check_rows()
-        rows = self._table.where(filter)
-        return rows if self._table_ids is None else self.index._bitmap(self._table_ids[rows.rows()])
+        return self._table.where(filter) if is_condition(filter) else self.index._bitmap(filter)
 
     def _vectors(self, items: Any, name: str, side: Side) -> tuple[Kind, NDArray[Any]]:
         """What `items` are, and their vectors, encoded if they are none yet."""
@@ -632,7 +616,7 @@ class Collection:
         rows = np.array([row for row in range(len(vectors)) if row not in unusable], np.int64)
         added = np.empty(0, np.int64)
         if len(rows):
-            kept = {name: some(column, rows) for name, column in columns.items()}
+            kept = {name: column.some(rows) for name, column in columns.items()}
             added = self._add(vectors[rows], None if ids is None else ids[rows], kept)
         self.skipped += [(names[row], reason) for row, reason in unusable.items()]
         return added
@@ -641,80 +625,15 @@ class Collection:
         self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
     ) -> NDArray[np.int64]:
         with self._lock.writing():
-            self._fit_table()
-            return self._insert(vectors, ids, columns)
+            return self._table.insert(vectors, ids, columns)
 
-    def _insert(
-        self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
-    ) -> NDArray[np.int64]:
-        added = self.index.add(vectors, ids)
-        try:
-            self._table.append_typed(len(added), columns)
-        except BaseException:
-            self.index.remove(added)
-            raise
-        finally:
-            self._n_changes = self.index._n_changes
-        if self._table_ids is not None:
-            self._table_ids = np.concatenate([self._table_ids, added])
-        return added
-
-    def _remove(self, ids: NDArray[np.int64]) -> int:
-        """Remove rows from the index and from the table, which fills gaps with its last rows."""
-        if not len(ids):
-            return 0
-        rows = self._rows_of(ids)
-        order = np.argsort(rows)[::-1]  # the last first, as in the table: then both fill gaps alike
-        ids, rows = ids[order], rows[order]
-        if self.index.kind == "graph" and self._table_ids is None:
-            self._table_ids = self.index.ids  # a graph fills its gaps in its own time
-        n_removed = self.index.remove(ids)
-        self._n_changes = self.index._n_changes
-        self._table.drop(rows)
-        if self._table_ids is not None:
-            left = self._table_ids
-            for row in rows:
-                left[row] = left[-1]
-                left = left[:-1]
-            self._table_ids = left
-        return n_removed
-
-    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of the table."""
-        if self._order is None or self._order[0] != self.version:
-            held = self.index.ids if self._table_ids is None else self._table_ids
-            rows = np.argsort(held, kind="stable")
-            self._order = self.version, held[rows], rows
-        _, held, rows = self._order
-        places = np.searchsorted(held, ids)
-        known = np.append(held, np.iinfo(np.int64).min)[places] == ids
-        if not known.all():
-            raise InvalidArgumentError(f"ids holds {ids[~known][0]}, which is not in the collection")
-        return rows[places]
+    def _column(self, name: str) -> NDArray[Any] | None:
+        return self._table.take(self.index.ids, [name])[name].array() if name in self.schema else None
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, NULL where the id is -1."""
-        self._check_rows()
-        missing = ids.ravel() < 0
-        rows = self._rows_of(np.where(missing, self.index.ids[0], ids.ravel()))
-        return {
-            name: as_array_of(column._replace(nulls=column.nulls | missing)).reshape(ids.shape)
-            for name, column in self._table.take(rows, names).items()
-        }
-
-    def _fit_table(self) -> None:
-        """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
-        self._check_rows()
-        if self.index._n_changes != self._n_changes:
-            self._table.drop(np.arange(len(self._table)))
-            self._table.append_typed(len(self.index), {})
-            self._table_ids = None
-            self._n_changes = self.index._n_changes
-
-    def _check_rows(self) -> None:
-        """Refuse columns that stand beside other rows than their own."""
-        if self._table.schema and self.index._n_changes != self._n_changes:
-            raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
+        columns = self._table.take(ids.ravel(), names)
+        return {name: column.array().reshape(ids.shape) for name, column in columns.items()}
 
 
 def as_encoder(encoder: Any) -> Encoder:
@@ -750,4 +669,6 @@ def together(stats: Sequence[SearchStats]) -> SearchStats:
         n_rescored=sum(each.n_rescored for each in stats),
         selectivity=sum(each.selectivity for each in stats) / len(stats),
         seconds=sum(each.seconds for each in stats),
+        executor="/".join(dict.fromkeys(each.executor for each in stats)),
+        n_fallbacks=sum(each.n_fallbacks for each in stats),
     )

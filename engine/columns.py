@@ -15,7 +15,7 @@ from .exceptions import InvalidArgumentError
 from .filters.schema import ColumnType, Schema
 from .filters.values import as_time, microseconds
 
-__all__ = ["TypedColumn", "as_array_of", "loaded", "plain_values", "some", "typed_columns"]
+__all__ = ["TypedColumn", "loaded", "typed_columns"]
 
 TYPES: tuple[str, ...] = get_args(ColumnType)
 OF_DTYPE: dict[str, ColumnType] = {"b": "bool", "i": "int64", "u": "int64", "f": "float64", "M": "timestamp"}
@@ -46,6 +46,31 @@ class TypedColumn(NamedTuple):
     type: ColumnType
     values: NDArray[Any] | list[Any]
     nulls: NDArray[np.bool_]
+
+    def some(self, rows: NDArray[np.int64]) -> TypedColumn:
+        """Those rows of it."""
+        values = self.values
+        held = values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+        return TypedColumn(self.type, held, self.nulls[rows])
+
+    def plain(self) -> list[Any]:
+        """As Python has the values, None where NULL; timestamps are whole microseconds."""
+        values = self.values.tolist() if isinstance(self.values, np.ndarray) else self.values
+        return [None if null else value for value, null in zip(values, self.nulls.tolist(), strict=True)]
+
+    def array(self) -> NDArray[Any]:
+        """Numbers and times in their dtype (NaN and NaT where NULL), str where all are; otherwise objects."""
+        if self.type in ("float64", "timestamp"):
+            array = np.array(self.values, STORED[self.type])
+            array = array.view("datetime64[us]") if self.type == "timestamp" else array
+            array[self.nulls] = "NaT" if self.type == "timestamp" else np.nan
+            return array
+        if not self.nulls.any():
+            if self.type in STORED:
+                return np.array(self.values, STORED[self.type])
+            if self.type == "keyword" and not any(value.endswith("\0") for value in self.values):
+                return np.array(self.values, np.str_)  # which drops NULs at the end
+        return np.array([*self.plain(), None], dtype=object)[:-1]  # the None keeps numpy from unpacking
 
 
 def typed_columns(
@@ -295,15 +320,8 @@ CONVERT: dict[ColumnType, Callable[[str, int, Any], Any]] = {
 }
 
 
-def some(column: TypedColumn, rows: NDArray[np.int64]) -> TypedColumn:
-    """A column of those rows."""
-    values = column.values
-    held = values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
-    return TypedColumn(column.type, held, column.nulls[rows])
-
-
 def loaded(schema: Schema, columns: Mapping[str, list[Any]], n: int) -> dict[str, TypedColumn]:
-    """The columns of `n` rows that `plain_values` came from."""
+    """The columns of `n` rows that `TypedColumn.plain` came from."""
     found = {}
     for name, kind in schema.items():
         values = columns[name]
@@ -312,24 +330,3 @@ def loaded(schema: Schema, columns: Mapping[str, list[Any]], n: int) -> dict[str
             raise InvalidArgumentError(f"columns[{name!r}] has {len(column.nulls)} values, expected {n}")
         found[name] = column._replace(type=kind)
     return found
-
-
-def plain_values(column: TypedColumn) -> list[Any]:
-    """As Python has them, None where NULL; timestamps are whole microseconds."""
-    values = column.values.tolist() if isinstance(column.values, np.ndarray) else column.values
-    return [None if null else value for value, null in zip(values, column.nulls.tolist(), strict=True)]
-
-
-def as_array_of(column: TypedColumn) -> NDArray[Any]:
-    """As an array: numbers and times in their dtype (NaN and NaT where NULL), str where all are; otherwise objects."""
-    if column.type in ("float64", "timestamp"):
-        array = np.array(column.values, STORED[column.type])
-        array = array.view("datetime64[us]") if column.type == "timestamp" else array
-        array[column.nulls] = "NaT" if column.type == "timestamp" else np.nan
-        return array
-    if not column.nulls.any():
-        if column.type in STORED:
-            return np.array(column.values, STORED[column.type])
-        if column.type == "keyword" and not any(value.endswith("\0") for value in column.values):
-            return np.array(column.values, np.str_)  # which drops NULs at the end
-    return np.array([*plain_values(column), None], dtype=object)[:-1]  # the None keeps numpy from unpacking

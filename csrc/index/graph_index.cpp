@@ -22,6 +22,7 @@
 #include "graph/neighbour_walk.hpp"
 #include "graph/pruner.hpp"
 #include "graph/scorer.hpp"
+#include "index/allowed.hpp"
 #include "index/calibration.hpp"
 #include "index/store.hpp"
 #include "plan/planner.hpp"
@@ -84,48 +85,6 @@ struct GraphIndex::State : Store {
     if (row >= n_visible) invalid("ids holds " + std::to_string(id) + ", which is not in the index");
     return row;
   }
-
-  /// A filter over live rows as one over all visible rows; null: all that live.
-  class Allowed {
-   public:
-    Allowed(const State& s, const Bitmap* filter) : rows_(filter), n_visible_(s.n_visible) {
-      if (filter && filter->size() != s.n_live())
-        invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(s.n_live()));
-      if (s.dead.count() == 0) return;
-      own_ = ~s.dead;
-      rows_ = &*own_;
-      if (!filter) return;
-      Bitmap spread(s.n_visible);
-      std::size_t place = 0;
-      own_->for_each([&](std::size_t row) {
-        if (filter->test(place++)) spread.set(row);
-      });
-      own_ = std::move(spread);
-    }
-    Allowed(const Allowed&) = delete;
-    Allowed& operator=(const Allowed&) = delete;
-
-    /// Null where all visible rows pass.
-    const Bitmap* rows() const noexcept { return rows_; }
-    std::size_t count() const noexcept { return rows_ ? rows_->count() : n_visible_; }
-    /// Some of them, evenly spread.
-    std::vector<std::uint32_t> sample(std::size_t n) const {
-      std::vector<std::uint32_t> rows;
-      std::size_t i = 0;
-      const std::size_t step = std::max<std::size_t>(count() / n, 1);
-      rows_->for_each([&](std::size_t row) {
-        if (i++ % step == 0) rows.push_back(static_cast<std::uint32_t>(row));
-      });
-      return rows;
-    }
-    /// Rows that an add has yet to show never pass.
-    bool operator()(std::uint32_t row) const noexcept { return row < n_visible_ && (!rows_ || rows_->test(row)); }
-
-   private:
-    std::optional<Bitmap> own_;
-    const Bitmap* rows_;
-    std::size_t n_visible_;
-  };
 
   SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows, Cancel& cancel,
                       std::int64_t* found, float* distances) const {
@@ -723,7 +682,7 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& 
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;
   if (s.n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const State::Allowed allowed(s, options.filter);
+  const Allowed allowed(options.filter, s.dead);
   const Plan plan = s.plan(k, effort, options.filter, queries.n_rows);
   return plan.executor == Executor::exact ? s.exactly(queries, k, options, allowed.rows(), cancel, ids, distances)
                                           : s.by_walks(queries, k, plan, options, allowed, cancel, ids, distances);
@@ -737,7 +696,7 @@ Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter,
 RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {
   std::shared_lock lock(state_->mutex);
   if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const State::Allowed allowed(*state_, options.filter);
+  const Allowed allowed(options.filter, state_->dead);
   SearchOptions own = options;
   own.filter = allowed.rows();
   return exact::search_range(state_->visible(), queries, radius, own, cancel);

@@ -25,6 +25,7 @@ from engine import (
     NotBuiltError,
     StorageError,
 )
+from engine._table import Table
 from engine.attributes import Attributes
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -279,9 +280,9 @@ def test_a_text_that_ends_like_an_image_is_a_text_among_texts(folder: Path, tmp_
     assert files.search("cat.png", k=1, columns="text").attributes["text"].item() == "cat.png"
     assert files.search(["dog.png"], k=1).ids.tolist() == [[1]]
     assert files.add(["owl.png"]).tolist() == [2]
-    files._table = Attributes()  # whatever the columns are called
-    files._table.append_typed(3, {})
-    files._order = None
+    attributes = Attributes()  # whatever the columns are called
+    attributes.append_typed(3, {})
+    files._table = Table(files.index, attributes)
     files.save(tmp_path / "files.nrf")
     assert Collection.open(tmp_path / "files.nrf", encoder=Letters()).search("owl.png", k=1).ids.tolist() == [[2]]
     with pytest.raises(engine.UnsupportedError, match="no images"):

@@ -1,0 +1,150 @@
+"""The attributes of the rows of an index, found by the ids of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._core import Bitmap
+from .attributes import Attributes
+from .columns import TypedColumn
+from .exceptions import InvalidArgumentError
+from .index import Index
+
+__all__ = ["Table"]
+
+
+class Table:
+    """Attributes beside an index, both changed through here.
+
+    Both fill the gaps of removed rows with their last ones and so stay in one order. A graph alone fills its gaps in
+    its own time: from its first removal on, the ids are kept here too, in the order of the attributes.
+    """
+
+    def __init__(self, index: Index, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self._index = index
+        self._ids: Attributes | None = None  # None: as in the index
+        self._n_changes = index._n_changes  # of the index, when the attributes last fitted it
+        self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._index._n_changes + self.attributes.version
+
+    def insert(
+        self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
+    ) -> NDArray[np.int64]:
+        """Add rows to both, or to none; their ids."""
+        self._fit()
+        added = self._index.add(vectors, ids)
+        try:
+            self.attributes.append_typed(len(added), columns)
+        except BaseException:
+            self._index.remove(added)
+            raise
+        finally:
+            self._n_changes = self._index._n_changes
+        if self._ids is not None:
+            self._ids.append({"id": added})
+        return added
+
+    def remove(self, ids: NDArray[np.int64]) -> int:
+        """Remove rows from both; their number."""
+        self._fit()
+        if not len(ids):
+            return 0
+        rows = self._rows_of(ids)
+        order = np.argsort(rows)[::-1]  # the last first, as attributes do it
+        if self._index.kind == "graph":
+            self._keep_ids()
+        n_removed = self._index.remove(ids[order])
+        self._n_changes = self._index._n_changes
+        for attributes in (self.attributes, self._ids):
+            if attributes is not None:
+                attributes.drop(rows[order])
+        return n_removed
+
+    def update(self, ids: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
+        """Other values for rows."""
+        self._fit()
+        self.attributes.set_typed(self._rows_of(ids), columns)
+
+    def optimize(self) -> None:
+        """`Index.optimize`, which may change the order of its rows."""
+        self._fit()
+        self._keep_ids()
+        self._index.optimize()
+        self._n_changes = self._index._n_changes
+
+    def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
+        """Columns of rows, NULL where an id is -1."""
+        self._check()
+        missing = ids < 0
+        if missing.any():
+            ids = np.where(missing, self._sorted()[0][0], ids)
+        columns = self.attributes.take(self._rows_of(ids), names)
+        return {name: column._replace(nulls=column.nulls | missing) for name, column in columns.items()}
+
+    def where(self, predicate: object) -> Bitmap:
+        """The rows of the index for which `predicate` is true."""
+        self._check()
+        rows = self.attributes.where(predicate)
+        if self._ids is None:
+            return rows
+        return self._index._core.rows_of(self._ids_of(rows.rows()))
+
+    def count(self, predicate: object) -> int:
+        """Number of rows for which `predicate` is true."""
+        self._check()
+        return self.attributes.count(predicate)
+
+    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of `ids` there are rows for."""
+        held, _ = self._sorted()
+        places = np.searchsorted(held, ids)
+        known = places < len(held)
+        known[known] = held[places[known]] == ids[known]
+        return known
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the attributes."""
+        known = self.holds(ids)
+        if not known.all():
+            raise InvalidArgumentError(f"ids holds {ids[~known][0]}, which is not in the collection")
+        held, rows = self._sorted()
+        return rows[np.searchsorted(held, ids)]
+
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All ids in order, and the row of each; made once for a version."""
+        if self._order is None or self._order[0] != self.version:
+            held = self._index.ids if self._ids is None else self._ids_of(np.arange(len(self._ids)))
+            rows = np.argsort(held, kind="stable")
+            self._order = self.version, held[rows], rows
+        return self._order[1:]
+
+    def _ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        assert self._ids is not None
+        return np.asarray(self._ids.take(rows)["id"].values)
+
+    def _keep_ids(self) -> None:
+        if self._ids is None:
+            self._ids = Attributes({"id": self._index.ids})
+
+    def _fit(self) -> None:
+        """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
+        self._check()
+        if self._index._n_changes != self._n_changes:
+            self.attributes.drop(np.arange(len(self.attributes)))
+            self.attributes.append_typed(len(self._index), {})
+            self._ids = None
+            self._n_changes = self._index._n_changes
+
+    def _check(self) -> None:
+        """Refuse columns that stand beside other rows than their own."""
+        if self.attributes.schema and self._index._n_changes != self._n_changes:
+            raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
