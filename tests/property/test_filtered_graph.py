@@ -107,9 +107,7 @@ def rank_from(query: Rows, vectors: Rows) -> Any:
 
 @pytest.mark.parametrize("executor", WALKS)
 @pytest.mark.parametrize("n_out", [30, 3000, 7800])
-def test_a_query_in_a_hole_of_the_filter_is_searched_exactly(
-    index: engine.Index, executor: Executor, n_out: int
-) -> None:
+def test_a_query_in_a_hole_is_searched_exactly(index: engine.Index, executor: Executor, n_out: int) -> None:
     """What passes lies all around it, and the more of it the farther away: a walk would find the odd one."""
     vectors, query = clustered(0, 8000), clustered(1, 1)
     mask = rank_from(query, vectors) >= n_out
