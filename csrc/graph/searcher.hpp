@@ -32,12 +32,18 @@ struct AcceptAll {
   constexpr bool operator()(std::uint32_t) const noexcept { return true; }
 };
 
+/// What a walk came to. Of the `near` nearest rows, `n_late` were met in its second half: where those are many, it would find
+/// more.
+struct Walked {
+  std::size_t n_scored = 0, n_late = 0;
+};
+
 /// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
 /// `work.pool`, nearest first. Best-first search over one sorted pool. Rows that `accept` refuses
-/// are as if they were not there. Returns how many rows were scored.
+/// are as if they were not there.
 template <class Scorer, class Accept = AcceptAll>
-std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef,
-                 Workspace& work, Accept accept = {}) {
+Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work,
+            Accept accept = {}, std::size_t near = 0) {
   VisitedSet& visited = work.visited;
   Pool& pool = work.pool;
   const std::size_t n_rows = links.size();
@@ -45,12 +51,17 @@ std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, con
   pool.start(ef);
   std::array<std::uint32_t, Scorer::kMost> rows;
   std::array<float, Scorer::kMost> keys;
-  std::size_t n = 0, n_scored = 0;
+  std::size_t n = 0, n_expanded = 0;
+  Walked result;
   const auto score = [&] {
     scorer(rows.data(), n, keys.data());
-    for (std::size_t i = 0; i < n; ++i)
-      if (pool.insert(keys[i], rows[i]) < pool.next() + kSoon) links.prefetch(rows[i]);
-    n_scored += n;
+    const bool is_late = 2 * n_expanded > ef;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t place = pool.insert(keys[i], rows[i]);
+      if (place < pool.next() + kSoon) links.prefetch(rows[i]);
+      result.n_late += is_late && place < near;
+    }
+    result.n_scored += n;
     n = 0;
   };
   const auto meet = [&](std::uint32_t row) {
@@ -66,10 +77,11 @@ std::size_t walk(const Links& links, std::span<const std::uint32_t> entries, con
     int together = 1;
     do {
       for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to < n_rows; ++to) meet(*to);
+      ++n_expanded;
     } while (together++ < kTogether && pool.expand(row));
     score();
   }
-  return n_scored;
+  return result;
 }
 
 }  // namespace engine::graph

@@ -98,28 +98,41 @@ struct GraphIndex::State : Store {
   /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
   static std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
 
-  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for
-  /// `emit(q, scorer, pool, work)`.
+  /// Where a walk for one query ended.
+  struct End {
+    const graph::NibbleScorer& scorer;
+    const graph::Pool& pool;  // the nearest rows it met
+    std::size_t n_late;       // of the `near` nearest; 0 where codes of the neighbours led the walk, as few steps say little
+    graph::Workspace& work;
+  };
+
+  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`.
   template <class Emit, class Accept = graph::AcceptAll>
-  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {}) const {
+  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {},
+                   std::size_t near = 0) const {
     const exact::CodedQueries coded(queries, codes, 127);
     const graph::Workspaces::Lease lease(workspaces);
+    graph::Workspace& work = *lease;
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     std::size_t n_scored = 0;
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
-      const auto entries = entrance.rows_for(scorer, *lease);
+      const auto entries = entrance.rows_for(scorer, work);
+      graph::Walked walked;
       if (neighbours) {
-        neighbours->prepare(queries.row(q), coded[q].scale, (*lease).lookup);
-        n_scored += graph::walk(*neighbours, entries, scorer, (*lease).lookup, ef, n_found, *lease, accept);
-        emit(q, scorer, (*lease).found, *lease);
+        neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
+        walked.n_scored = graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept);
       } else {
-        n_scored += graph::walk(links, entries, scorer, ef, *lease, accept);
-        emit(q, scorer, (*lease).pool, *lease);
+        walked = graph::walk(links, entries, scorer, ef, work, accept, near);
       }
+      n_scored += walked.n_scored;
+      emit(q, End{scorer, neighbours ? work.found : work.pool, walked.n_late, work});
     }
     return n_scored;
   }
+
+  /// Of the nearest `k`, one in eight may be met late by a walk that is trusted.
+  static bool has_settled(std::size_t n_late, std::size_t k) noexcept { return n_late <= k / 8; }
 
   /// Rows around a query that say how many pass there: enough that none of them does by chance alone is unlikely.
   static std::size_t n_around(double share) noexcept { return static_cast<std::size_t>(std::max(16.0, 5 / share)); }
@@ -128,24 +141,26 @@ struct GraphIndex::State : Store {
   /// then in `work.pool`. Returns whether that is enough. It is not where none of those nearest rows passes: what does lies all
   /// around such a hole of the filter, beyond the reach of a walk. Nor is it what the budget ended, what ran out of links, and
   /// where more than the odd one of the k nearest was met late.
-  bool walk_on(const graph::NibbleScorer& scorer, const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes,
-               std::span<const std::uint32_t> seeds, graph::Workspace& work, std::size_t& n_scored) const {
+  bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::span<const std::uint32_t> seeds,
+               std::size_t& n_scored) const {
     const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
-    const std::size_t n_near = std::min(pool.size(), n_around(share));
-    work.seeds.assign(seeds.begin(), seeds.end());
+    const std::size_t n_near = std::min(end.pool.size(), n_around(share));
+    end.work.seeds.assign(seeds.begin(), seeds.end());
     std::size_t n_passed = 0;
     for (std::size_t i = 0; i < n_near; ++i) {
-      n_passed += passes(pool.row(i));
-      work.seeds.push_back(pool.row(i));
+      n_passed += passes(end.pool.row(i));
+      end.work.seeds.push_back(end.pool.row(i));
     }
     if (n_passed == 0) return false;
-    // The fewer pass around the query, the more room, beyond what is chance.
+    // The fewer pass around the query, beyond what is chance, the more room; and where a sweep did not settle.
     const double expected = share * static_cast<double>(n_near);
-    const double room = std::max(1.0, expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
+    const double room = std::max(has_settled(end.n_late, plan.n_nearest) ? 1.0 : 2.0,
+                                 expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
     const auto ef = static_cast<std::size_t>(static_cast<double>(std::max(plan.ef_within, k)) * room);
-    const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, k, ef, plan.budget, work, std::cref(passes));
+    const graph::Filtered met =
+        graph::walk_within(links, end.work.seeds, end.scorer, k, ef, plan.budget, end.work, std::cref(passes));
     n_scored += met.n_scored;
-    return met.within_budget && met.n_late <= k / 8 && work.pool.size() == std::min(ef, passes.count());
+    return met.within_budget && has_settled(met.n_late, k) && end.work.pool.size() == std::min(ef, passes.count());
   }
 
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
@@ -169,8 +184,8 @@ struct GraphIndex::State : Store {
   /// to show, take places in it.
   Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries) const {
     const std::size_t n_live = this->n_live(), n_linked = links.size();
-    // The k nearest that pass are others for every filter than those measured: half of what may be missed is kept in reserve.
-    const double recall = filter ? 1 - (1 - effort.recall) / 2 : effort.recall;
+    // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
+    const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
     const auto ef_of = [&](std::size_t n) {
       const std::size_t ef = std::min(effort.ef, n_linked);
       return ef ? std::max(ef, ef * n / k) : ef_for(n, recall);
@@ -217,10 +232,11 @@ struct GraphIndex::State : Store {
     stats.strategy = "graph";
     std::vector<std::uint8_t> is_open(queries.n_rows);
     // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
-    const auto is_near = [&](const graph::Pool& pool) {
+    const auto is_near = [&](const End& end) {
       if (!options.filter) return true;
+      if (!has_settled(end.n_late, plan.n_nearest)) return false;
       std::size_t n_passed = 0;
-      for (std::size_t i = 0; i < std::min(pool.size(), plan.n_nearest); ++i) n_passed += passes(pool.row(i));
+      for (std::size_t i = 0; i < std::min(end.pool.size(), plan.n_nearest); ++i) n_passed += passes(end.pool.row(i));
       return n_passed >= reachable;
     };
     std::mutex mutex;
@@ -228,18 +244,17 @@ struct GraphIndex::State : Store {
       cancel.check();
       const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
       std::size_t n_rescored = 0, n_more = 0;
-      const std::size_t n_scored =
-          walk(own, ef, n_seen,
-               [&](std::size_t q, const graph::NibbleScorer& scorer, const graph::Pool& pool, graph::Workspace& work) {
-                 std::vector<Hit> hits;
-                 if (sweeps && is_near(pool))
-                   hits = rescore(own.row(q), pool, reachable, n_seen, passes, n_rescored);
-                 else if (plan.ef_within && walk_on(scorer, pool, reachable, plan, passes, seeds, work, n_more))
-                   hits = rescore(own.row(q), work.pool, reachable, n_seen_within, passes, n_rescored);
-                 q += b * kBlock;
-                 is_open[q] = hits.size() < reachable;
-                 if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
-               });
+      const auto answer = [&](std::size_t q, const End& end) {
+        std::vector<Hit> hits;
+        if (sweeps && is_near(end))
+          hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
+        else if (plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
+          hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
+        q += b * kBlock;
+        is_open[q] = hits.size() < reachable;
+        if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
+      };
+      const std::size_t n_scored = walk(own, ef, n_seen, answer, graph::AcceptAll{}, options.filter ? plan.n_nearest : 0);
       std::lock_guard guard(mutex);
       stats.n_scored += n_scored + n_more;
       stats.n_rescored += n_rescored;
@@ -356,11 +371,12 @@ struct GraphIndex::State : Store {
         std::size_t n_rescored = 0;
         walk(
             own, ef, n_looked_at(together.back(), ef),
-            [&](std::size_t q, const auto&, const graph::Pool& pool, auto&) {
+            [&](std::size_t q, const End& end) {
               const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
               for (std::size_t i = 0; i < together.size(); ++i) {
                 const std::size_t k = together[i];
-                const std::vector<Hit> hits = rescore(own.row(q), pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
+                const std::vector<Hit> hits =
+                    rescore(own.row(q), end.pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
                 const auto found = std::count_if(
                     hits.begin(), hits.end(), [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
                 recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
