@@ -182,7 +182,7 @@ struct GraphIndex::State : Store {
 
   /// Without a filter every row counts, and a walk is a sweep that need not look far; rows that are dead, or that an add has yet
   /// to show, take places in it.
-  Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries) const {
+  Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries, bool explain = false) const {
     const std::size_t n_live = this->n_live(), n_linked = links.size();
     // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
     const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
@@ -194,11 +194,15 @@ struct GraphIndex::State : Store {
     facts.n_queries = n_queries;
     facts.dim = dim;
     facts.is_fast = neighbours.has_value();
-    if (walkable()) {
+    if (walkable() && (!filter || facts.n_allowed > plan::kFew || effort.executor != Executor::automatic)) {
       facts.ef = ef_of(k);
       facts.ef_sweep = ef_of(plan::n_nearest(facts));
     }
-    if (filter) return plan::make_plan(facts, effort.executor);
+    if (filter) {
+      Plan plan = plan::make_plan(facts, effort.executor);
+      if (explain) plan.reason = plan::reason(facts, effort.executor);
+      return plan;
+    }
     if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
       invalid("executor is given without a filter, expected 'auto' or 'exact'");
     Plan plan;
@@ -702,7 +706,7 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& 
 
 Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {
   std::shared_lock lock(state_->mutex);
-  return state_->plan(k, effort, &filter, n_queries);
+  return state_->plan(k, effort, &filter, n_queries, true);
 }
 
 RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {

@@ -50,7 +50,6 @@ std::size_t ef_within(const Facts& facts) noexcept {
 
 Plan make_plan(const Facts& facts, Executor forced) {
   const Costs costs(facts);
-  const bool can_walk = facts.ef > 0 && facts.n_allowed > 0, can_sweep = can_walk && facts.ef_sweep > 0;
   Executor chosen = forced;
   if (forced == Executor::automatic) {
     chosen = Executor::exact;
@@ -60,14 +59,15 @@ Plan make_plan(const Facts& facts, Executor forced) {
       chosen = executor;
       least = cost;
     };
-    consider(Executor::in_filter, can_walk, costs.in_filter);
-    consider(Executor::sweep, can_sweep, costs.sweep);
+    if (facts.n_allowed <= kFew) least = 0;
+    consider(Executor::in_filter, facts.can_walk(), costs.in_filter);
+    consider(Executor::sweep, facts.can_sweep(), costs.sweep);
   }
-  if ((chosen == Executor::in_filter && !can_walk) || (chosen == Executor::sweep && !can_sweep)) chosen = Executor::exact;
+  if ((chosen == Executor::in_filter && !facts.can_walk()) || (chosen == Executor::sweep && !facts.can_sweep()))
+    chosen = Executor::exact;
 
   Plan plan;
   plan.executor = chosen;
-  const std::string rows = std::to_string(facts.n_allowed) + " of " + std::to_string(facts.n_rows) + " rows pass";
   double cost = costs.exact;
   switch (chosen) {
     case Executor::in_filter:
@@ -88,14 +88,17 @@ Plan make_plan(const Facts& facts, Executor forced) {
   }
   plan.budget = forced == Executor::automatic ? static_cast<std::size_t>(costs.exact / costs.scored) : facts.n_rows * 64;
   plan.seconds = cost * 1e-9;
-  if (forced != Executor::automatic)
-    plan.reason = rows + "; the executor was given";
-  else if (!can_walk)
-    plan.reason = rows + "; no walk is known to find enough";
-  else
-    plan.reason = rows + "; about " + microseconds(costs.exact) + " exactly, " + microseconds(costs.in_filter) + " in filter, " +
-                  (can_sweep ? microseconds(costs.sweep) + " by a sweep" : "a sweep cannot");
   return plan;
+}
+
+std::string reason(const Facts& facts, Executor forced) {
+  const std::string rows = std::to_string(facts.n_allowed) + " of " + std::to_string(facts.n_rows) + " rows pass";
+  if (forced != Executor::automatic) return rows + "; the executor was given";
+  if (facts.n_allowed <= kFew) return rows + ", few enough to look at them all";
+  if (!facts.can_walk()) return rows + "; no walk is known to find enough";
+  const Costs costs(facts);
+  return rows + "; about " + microseconds(costs.exact) + " exactly, " + microseconds(costs.in_filter) + " in filter, " +
+         (facts.can_sweep() ? microseconds(costs.sweep) + " by a sweep" : "a sweep cannot");
 }
 
 }  // namespace engine::plan

@@ -1,9 +1,13 @@
 #pragma once
 #include <cstddef>
+#include <string>
 
 #include "engine/plan.hpp"
 
 namespace engine::plan {
+
+/// So few rows that pass are looked at, whatever a walk would cost.
+inline constexpr std::size_t kFew = 128;
 
 /// What a choice depends on.
 struct Facts {
@@ -15,6 +19,9 @@ struct Facts {
   bool is_fast = false;      // codes of the neighbours lie beside each row
   std::size_t ef = 0;        // pool that finds the k nearest of all rows; 0: none is known to
   std::size_t ef_sweep = 0;  // and one that finds the nearest `n_nearest(facts)`
+
+  bool can_walk() const noexcept { return ef > 0 && n_allowed > 0; }
+  bool can_sweep() const noexcept { return can_walk() && ef_sweep > 0; }
 };
 
 /// The nearest rows of all among which k of those that pass can be expected, with room for what chance makes of it.
@@ -26,5 +33,7 @@ std::size_t ef_within(const Facts& facts) noexcept;
 /// The cheapest executor, or the given one. Costs are counted in rows and weighed by what a row cost where that was measured
 /// (docs/decisions/0008-costs-are-counted.md): equal facts make equal plans, on every machine.
 Plan make_plan(const Facts& facts, Executor forced = Executor::automatic);
+/// Why it is so, in words.
+std::string reason(const Facts& facts, Executor forced = Executor::automatic);
 
 }  // namespace engine::plan

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -47,9 +48,16 @@ class Bitmap {
   /// Calls `visit(row)` for every member, ascending.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    for (std::size_t w = 0; w < words_.size(); ++w)
-      for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
-        visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+    constexpr std::size_t kTogether = 8;
+    for (std::size_t first = 0; first < words_.size(); first += kTogether) {
+      const auto words = std::span(words_).subspan(first, std::min(kTogether, words_.size() - first));
+      std::uint64_t any = 0;  // where members are few, most words have none
+      for (const std::uint64_t word : words) any |= word;
+      if (!any) continue;
+      for (std::size_t i = 0; i < words.size(); ++i)
+        for (std::uint64_t bits = words[i]; bits; bits &= bits - 1)
+          visit((first + i) * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+    }
   }
 
   Bitmap operator&(const Bitmap& other) const {
