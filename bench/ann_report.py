@@ -215,7 +215,7 @@ def compare(
 
 
 def floors(this: Race, *libraries: str) -> str:
-    """What a query costs at least: the part of the time that no setting changes. docs/graph.md says what it is made of."""
+    """What a query costs at least, whatever the setting; docs/graph.md says what that is made of."""
     weakest = {name: max(this.curves[name], key=lambda point: point.qps) for name in libraries}
     costs = (f"{name} {1e6 / point.qps:.1f} us for {point.recall:.2f}" for name, point in weakest.items())
     return f"at the weakest settings {' and '.join(costs)}"

@@ -1,7 +1,7 @@
 """How many of the rows that pass a probe of k-means cells must look at: `python -m bench.probes`, for decision 0011.
 
-No time is measured. Cells are ranked by their centres, and the rows that pass are looked at cell by cell, for every query in
-as many cells; the least number that finds 99 % of the ten nearest in the mean is what a perfect stop rule would choose.
+No time is measured. Cells are ranked by their centres, and the rows that pass are looked at cell by cell, for every
+query in as many cells: the fewest that hold 99 % of the ten nearest in the mean.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def main() -> None:
     for n_cells in (round(n**0.5), round(3 * n**0.5)):
         kmeans = faiss.Kmeans(workload.vectors.shape[1], n_cells, niter=8, spherical=True, seed=0)
         kmeans.train(workload.vectors)
+        centres = np.asarray(kmeans.centroids)
         cells = kmeans.index.search(workload.vectors, 1)[1][:, 0]
-        order = np.argsort(-(workload.queries @ kmeans.centroids.T), axis=1)
+        order = np.argsort(-(workload.queries @ centres.T), axis=1)
         rank = np.argsort(order, axis=1)[:, cells]
         for cell, passing in allowed.items():
             share = share_looked_at(scores, rank, passing)
