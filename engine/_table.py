@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,10 @@ from .columns import TypedColumn
 from .exceptions import InvalidArgumentError
 from .index import Index
 
-__all__ = ["Table"]
+if TYPE_CHECKING:
+    from ._segments import Segment, Segments
+
+__all__ = ["SegmentTable", "Table"]
 
 
 class Table:
@@ -85,9 +88,9 @@ class Table:
         """Columns of rows, NULL where an id is -1."""
         self._check()
         missing = ids < 0
-        if missing.any():
-            ids = np.where(missing, self._sorted()[0][0], ids)
-        columns = self.attributes.take(self._rows_of(ids), names)
+        rows = np.zeros(len(ids), np.int64)
+        rows[~missing] = self._rows_of(ids[~missing])
+        columns = self.attributes.take(rows, names)
         return {name: column._replace(nulls=column.nulls | missing) for name, column in columns.items()}
 
     def where(self, predicate: object) -> Bitmap:
@@ -147,4 +150,67 @@ class Table:
     def _check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
         if self.attributes.schema and self._index._n_changes != self._n_changes:
+            raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
+
+
+class SegmentTable(Table):
+    """Attributes beside an index of segments: its rows are in the places of the index."""
+
+    _index: Segments
+
+    def __init__(self, index: Segments, attributes: Attributes) -> None:
+        super().__init__(index, attributes)
+
+    def remove(self, ids: NDArray[np.int64]) -> int:
+        self._check()
+        places = self._rows_of(ids)
+        first = self._index.n_closed
+        order = np.argsort(places)[::-1]
+        n_removed = self._index.remove(ids[order])
+        self._n_changes = self._index._n_changes
+        self.attributes.drop(places[order][places[order] >= first])  # which moves the last rows, as the index does
+        return n_removed
+
+    def update(self, ids: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
+        super().update(ids, columns)
+        for segment in self._index.segments:
+            if (segment.find(ids) >= 0).any():
+                segment.columns_changed.update(columns)
+
+    def optimize(self) -> None:
+        self.replace(0, self._index.merged())
+
+    def replace(self, first: int, merged: Segment | None) -> None:
+        """`Segments.replace`, and the attributes follow."""
+        self._check()
+        start = sum(map(len, self._index.segments[:first]))
+        places = np.empty(0, np.int64) if merged is None else self._index.find(merged.index.ids)
+        columns = self.attributes.take(places)
+        self.attributes.truncate(start)
+        self.attributes.append_typed(len(places), columns)
+        self._index.replace(first, merged)
+        self._n_changes = self._index._n_changes
+
+    def where(self, predicate: object) -> Bitmap:
+        self._check()
+        places = self.attributes.where(predicate)
+        return places.compress(self._index.live) if self._index.n_dead else places
+
+    def count(self, predicate: object) -> int:
+        return self.where(predicate).count() if self._index.n_dead else super().count(predicate)
+
+    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self._index.find(ids) >= 0
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        places = self._index.find(ids)
+        if (places < 0).any():
+            raise InvalidArgumentError(f"ids holds {ids[places < 0][0]}, which is not in the collection")
+        return places
+
+    def _fit(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self._index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
