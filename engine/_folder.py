@@ -1,6 +1,6 @@
 """A folder of array files that never change, under one manifest that names them all.
 
-It knows nothing of vectors. The layout is docs/file_format.md.
+It knows nothing of vectors. The layout is docs/folder_format.md.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Collection:
     Notes
     -----
     Any number of threads may search; changes wait for them and for each other. A folder has one writer and any number
-    of readers, in any processes: these see the version that they have opened. docs/file_format.md has its layout.
+    of readers, in any processes: these see the version that they have opened. docs/folder_format.md has its layout.
     """
 
     def __init__(self, index: Index, *, encoder: Encoder | None = None) -> None:

@@ -88,7 +88,7 @@ def test_what_is_left_of_a_killed_commit_is_removed_by_the_next_writer_only(tmp_
 
 
 def test_the_document_tells_the_truth(tmp_path: Path) -> None:
-    """Reads vectors, ids and a column as docs/file_format.md has them, with numpy and json alone."""
+    """Reads vectors, ids and a column as docs/folder_format.md has them, with numpy and json alone."""
     collection = filled(tmp_path / "c")
     collection.delete([3])
     collection.commit()
