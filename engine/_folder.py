@@ -27,6 +27,7 @@ __all__ = ["MANIFEST", "Entry", "Folder", "MissingFileError", "framed", "npy_hea
 MANIFEST = "manifest.json"
 TEMPORARY = "manifest.json.tmp"
 OURS = re.compile(r"\d{6,}-[a-z0-9_]+\.npy|manifest-\d+\.json|manifest\.json\.tmp")  # what a sweep may remove
+EARLIER = re.compile(r"manifest-(\d{1,18})\.json")
 BEFORE, BEHIND, END = b'{"xxh3_64": "', b'", "manifest": ', b"}\n"  # around the checksum and what it is of
 SMALL = 1 << 20  # bytes: smaller files are read, which takes no descriptor
 MOST_OPEN = 100  # descriptors of files that are written but not yet on the disk
@@ -108,6 +109,14 @@ class Folder:
         if not isinstance(manifest, dict):
             raise CorruptIndexError(f"{path} is damaged: it holds {show(manifest)}, expected an object")
         return manifest, raw
+
+    def newest(self) -> int:
+        """The highest version of which there is an earlier manifest; 0 if there is none."""
+        try:
+            found = [EARLIER.fullmatch(name) for name in os.listdir(self.path)]
+        except OSError as error:
+            raise StorageError(error.errno, f"cannot read collection: {error.strerror}", self.path) from error
+        return max((int(match[1]) for match in found if match), default=0)
 
     def write_manifest(self, name: str, raw: bytes) -> None:
         """A manifest under its own name, on the disk after `flush`."""

@@ -82,9 +82,10 @@ class Store:
         lock = WriterLock(path) if write else None
         try:
             for _ in range(TRIES):
+                newest = folder.newest()  # before the manifest, which may only be newer then
                 last, raw = folder.manifest()
                 try:
-                    manifest = of_version(folder, last, version, verify)
+                    manifest = of_version(folder, last, version, verify, newest)
                     index, table = loaded(folder, manifest, verify=verify, n_threads=n_threads)
                     break
                 except MissingFileError:
@@ -223,15 +224,20 @@ class Store:
         return names
 
 
-def of_version(folder: Folder, last: dict[str, Any], version: int | None, verify: bool) -> dict[str, Any]:
-    """The manifest of a version; None: the last."""
+def of_version(folder: Folder, last: dict[str, Any], version: int | None, verify: bool, newest: int) -> dict[str, Any]:
+    """The manifest of a version, None: the last; `newest` is the highest of those before it."""
     with damage(folder):
         known = {entry["version"]: entry for entry in last["earlier"]}
+        counts = {name: last[name] for name in ("version", "next_file", "keep")}
+        if any(type(count) is not int or count < 0 for count in counts.values()):
+            raise CorruptIndexError(f"{folder.path} is damaged: its manifest has {counts}")
         if last["format"] != FORMAT or last["format_version"] != FORMAT_VERSION:
             given = f"{show(last['format'])}, version {show(last['format_version'])}"
             raise CorruptIndexError(
                 f"{folder.path} is {given}; this release reads {FORMAT!r}, version {FORMAT_VERSION}"
             )
+        if newest > last["version"]:
+            raise CorruptIndexError(f"{folder.path} has a manifest of version {last['version']}, not the last one")
         if verify:
             for entry in known.values():
                 earlier(folder, entry)

@@ -1,0 +1,61 @@
+"""Small collections in folders, and what must be in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import Collection
+
+DIM = 4
+
+
+def vectors_of(ids: Any) -> Any:
+    """The vector of each id, which tells it."""
+    ids = np.asarray(ids, np.float32)
+    return np.stack([np.cos(ids), np.sin(ids), np.cos(3 * ids), np.full(len(ids), 0.5, np.float32)], axis=1)
+
+
+def add(collection: Collection, ids: Any) -> None:
+    columns = {
+        "number": [int(i) for i in ids],
+        "word": [None if i % 3 == 0 else f"w{i % 5}" for i in ids],
+        "tags": [[f"t{j}" for j in range(i % 3)] for i in ids],
+        "share": [i / 4 for i in ids],
+        "even": [i % 2 == 0 for i in ids],
+    }
+    collection.add(vectors_of(ids), ids=ids, attributes=columns)
+
+
+def make(path: Path, kind: Any = "exact") -> Collection:
+    """Open for writing: three segments, a row that is gone, a column that has changed; ids 0 to 85 without 5."""
+    collection = Collection.create(path, dim=DIM, kind=kind, metric="l2", keep=2)
+    add(collection, np.arange(60))
+    if kind == "graph":
+        collection.optimize()
+    collection.commit()
+    add(collection, np.arange(60, 80))
+    collection.commit()
+    collection.delete([5])
+    collection.update([6, 70], {"share": [60.0, 500.0]})
+    add(collection, np.arange(80, 86))
+    collection.commit()
+    assert [len(segment) for segment in collection.index.segments] == [60, 20, 6]  # type: ignore[attr-defined]
+    return collection
+
+
+def check(collection: Collection, ids: Any) -> None:
+    """It holds these rows, and the vectors and columns of each are its own."""
+    ids = np.sort(np.asarray(ids, np.int64))
+    assert np.array_equal(np.sort(collection.index.ids), ids)
+    assert len(collection) == len(ids)
+    if not len(ids):
+        return
+    assert np.array_equal(collection.get(ids), vectors_of(ids))
+    found = collection.search(vectors_of(ids), k=1, exact=True, columns=["number", "word", "even"])
+    assert np.array_equal(found.ids[:, 0], ids)
+    assert found.attributes["number"][:, 0].tolist() == ids.tolist()
+    assert found.attributes["word"][:, 0].tolist() == [None if i % 3 == 0 else f"w{i % 5}" for i in ids]
+    assert collection.count("even") == int((ids % 2 == 0).sum())
