@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xxhash
 from folders import check, make
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Collection, CorruptIndexError, EngineError, StorageError
@@ -50,15 +50,19 @@ def refused(folder: Path, what: str = "") -> None:
 
 
 def changed(path: Path, raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """Damage of every sort, at about twenty places of a file."""
+    """Damage of every sort, at some places of a file."""
     rng = np.random.default_rng(len(raw))
-    for place in {*range(0, min(len(raw), 64), 7), *rng.integers(0, len(raw), 8).tolist(), len(raw) - 1}:
+    for place in {
+        *rng.integers(0, min(len(raw), 64), 3).tolist(),
+        *rng.integers(0, len(raw), 4).tolist(),
+        len(raw) - 1,
+    }:
         flipped = bytearray(raw)
         flipped[place] ^= 1 << int(rng.integers(8))
         yield f"{path.name}: bit in {place}", bytes(flipped)
-    for length in {0, 1, len(raw) // 2, len(raw) - 1}:
+    for length in {0, len(raw) // 2, len(raw) - 1}:
         yield f"{path.name}: cut to {length}", raw[:length]
-    for tail in (b"\0", b"\n", raw[:64]):
+    for tail in (b"\0", raw[:64]):
         yield f"{path.name}: grown by {len(tail)}", raw + tail
 
 
@@ -79,7 +83,7 @@ def test_damage_to_any_file_is_found(folder: Path) -> None:
                 refused(folder, what)
                 n += 1
         path.write_bytes(raw)
-    assert n > 900
+    assert n > 400
     Collection.open(folder).verify()
 
 
@@ -210,6 +214,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(value[key])
 
 
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_forged_manifest_does_no_harm(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -238,6 +243,7 @@ def test_a_forged_manifest_does_no_harm(
     use(folder)
 
 
+@settings(max_examples=30)
 @given(data=st.data())
 def test_forged_arrays_do_no_harm(sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "forged"
