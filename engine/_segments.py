@@ -120,6 +120,7 @@ class Segments(Index):
         self._metadata = template._metadata
         self.segments = segments or []
         self.next_id = next_id
+        self._live: tuple[int, Bitmap] | None = None
 
     # ---- rows and places
 
@@ -147,7 +148,9 @@ class Segments(Index):
     @property
     def live(self) -> Bitmap:
         """The places of rows that are there."""
-        return Bitmap(~joined([segment.gone for segment in self.segments], np.bool_))
+        if self._live is None or self._live[0] != self._n_changes:
+            self._live = self._n_changes, Bitmap(~joined([segment.gone for segment in self.segments], np.bool_))
+        return self._live[1]
 
     def starts(self) -> Iterator[tuple[int, Segment]]:
         """The segments, each with its first place."""
@@ -190,7 +193,7 @@ class Segments(Index):
         added = segment.index.add(matrix, given)
         segment.gone = np.zeros(len(segment), np.bool_)
         if last is None:
-            self.segments.append(segment)
+            self.segments = [*self.segments, segment]
         self.next_id = max(self.next_id, int(added.max()) + (int(added.max()) != LARGEST))
         self._n_changes += len(added)
         return added
@@ -213,7 +216,7 @@ class Segments(Index):
             else:
                 segment.bury(places[inside] - start)
         if not len(self.segments[-1]):
-            self.segments.pop()
+            self.segments = self.segments[:-1]
         self._n_changes += len(given)
         return len(given)
 
@@ -254,7 +257,7 @@ class Segments(Index):
 
     def replace(self, first: int, merged: Segment | None) -> None:
         """What `merged` made takes the place of the segments from `first` on."""
-        self.segments[first:] = [] if merged is None else [merged]
+        self.segments = self.segments[:first] + ([] if merged is None else [merged])
         self._n_changes += 1
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
@@ -29,6 +29,7 @@ __all__ = ["Store"]
 
 FORMAT = "nearfield.collection"
 FORMAT_VERSION = 1
+T = TypeVar("T")
 TRIES = 20  # to open a version, while a writer goes on to others
 OF_A_COMMIT = ("version", "next_file", "earlier")  # what differs between two commits of the same
 
@@ -80,19 +81,13 @@ class Store:
         """A version, by default the last, and its rows."""
         folder = Folder(path)
         lock = WriterLock(path) if write else None
+
+        def work(last: dict[str, Any], newest: int) -> tuple[dict[str, Any], tuple[Segments, SegmentTable]]:
+            manifest = of_version(folder, last, version, verify, newest)
+            return manifest, loaded(folder, manifest, verify=verify, n_threads=n_threads)
+
         try:
-            for _ in range(TRIES):
-                newest = folder.newest()  # before the manifest, which may only be newer then
-                last, raw = folder.manifest()
-                try:
-                    manifest = of_version(folder, last, version, verify, newest)
-                    index, table = loaded(folder, manifest, verify=verify, n_threads=n_threads)
-                    break
-                except MissingFileError:
-                    if folder.manifest()[1] == raw:  # no commit has come between
-                        raise
-            else:
-                raise StorageError(errno.EBUSY, "cannot open collection: a writer is always faster", path)
+            raw, (manifest, (index, table)) = undisturbed(folder, work)
             store = cls(folder, lock, manifest, raw)
             if write:
                 folder.sweep(store._kept_files())
@@ -116,12 +111,19 @@ class Store:
         return loaded(self.folder, self.manifest, verify=True, n_threads=n_threads)
 
     def verify(self) -> dict[str, int]:
-        """Check all files of this version and of those before it that are kept, and what they hold."""
-        for manifest in [*(earlier(self.folder, entry) for entry in self.manifest["earlier"]), self.manifest]:
-            index, _ = loaded(self.folder, manifest, verify=True, n_threads=None)
-            with damage(self.folder):
-                report = index.verify()
-        return report
+        """Check all files of the last version and of those before it that are kept, and what they hold."""
+
+        def work(last: dict[str, Any], newest: int) -> dict[str, int]:
+            of_version(self.folder, last, None, True, newest)
+            for manifest in [*(earlier(self.folder, entry) for entry in last["earlier"]), last]:
+                index, table = loaded(self.folder, manifest, verify=True, n_threads=None)
+                with damage(self.folder):
+                    report = index.verify()
+                    if len(table.attributes) != index.n_places:
+                        raise CorruptIndexError("columns and rows do not match")
+            return report
+
+        return undisturbed(self.folder, work)[1]
 
     def close(self) -> None:
         if self.lock:
@@ -224,6 +226,19 @@ class Store:
         return names
 
 
+def undisturbed(folder: Folder, work: Callable[[dict[str, Any], int], T]) -> tuple[bytes, T]:
+    """The bytes of the manifest and what `work` makes of it: anew, where a commit has removed files that it named."""
+    for _ in range(TRIES):
+        newest = folder.newest()  # before the manifest, which may only be newer then
+        last, raw = folder.manifest()
+        try:
+            return raw, work(last, newest)
+        except MissingFileError:
+            if folder.manifest()[1] == raw:
+                raise
+    raise StorageError(errno.EBUSY, "cannot open collection: a writer was faster each time", folder.path)
+
+
 def of_version(folder: Folder, last: dict[str, Any], version: int | None, verify: bool, newest: int) -> dict[str, Any]:
     """The manifest of a version, None: the last; `newest` is the highest of those before it."""
     with damage(folder):
@@ -278,18 +293,27 @@ def loaded(
         fixed = {name: header[name] for name in ("metric", "kind", "dtype")}
         template = Index(header["dim"], n_threads=n_threads, **fixed, **options)
         template.metadata = deepcopy(header["metadata"])
-        attributes = Attributes(schema=manifest["schema"])
-        segments = []
+        schema = dict(manifest["schema"])
+        segments, columns = [], []
         for stored in manifest["segments"]:
-            segment = loaded_segment(folder, stored, template, verify=verify)
-            segments.append(segment)
-            columns = {}
+            segments.append(loaded_segment(folder, stored, template, verify=verify))
+            arrays = {}
             for name, entries in stored["columns"].items():
-                arrays = {role: folder.read(entry, verify=verify) for role, entry in entries.items()}
-                columns[name] = unpacked(attributes.schema[name], arrays, len(segment))
-            attributes.append_typed(len(segment), columns)
+                arrays[name] = {role: folder.read(entry, verify=verify) for role, entry in entries.items()}
+            columns.append((len(segments[-1]), arrays))
         index = Segments(template, segments, int(header["next_id"]))
-        return index, SegmentTable(index, attributes)
+        return index, SegmentTable(index, schema, lambda: loaded_attributes(folder, schema, columns))
+
+
+def loaded_attributes(
+    folder: Folder, schema: dict[str, Any], segments: list[tuple[int, dict[str, dict[str, NDArray[Any]]]]]
+) -> Attributes:
+    """The columns of all segments, from the number of rows and the arrays of each."""
+    with damage(folder):
+        attributes = Attributes(schema=schema)
+        for n, arrays in segments:
+            attributes.append_typed(n, {name: unpacked(schema[name], held, n) for name, held in arrays.items()})
+        return attributes
 
 
 def loaded_segment(folder: Folder, stored: dict[str, Any], template: Index, *, verify: bool) -> Segment:

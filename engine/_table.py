@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ._core import Bitmap
 from .attributes import Attributes
 from .columns import TypedColumn
 from .exceptions import InvalidArgumentError
+from .filters import Schema
 from .index import Index
 
 if TYPE_CHECKING:
@@ -28,11 +30,20 @@ class Table:
     """
 
     def __init__(self, index: Index, attributes: Attributes) -> None:
-        self.attributes = attributes
+        self._attributes = attributes
         self._index = index
         self._ids: Attributes | None = None  # None: as in the index
         self._n_changes = index._n_changes  # of the index, when the attributes last fitted it
         self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
+
+    @property
+    def attributes(self) -> Attributes:
+        return self._attributes
+
+    @property
+    def schema(self) -> Schema:
+        """What each column holds."""
+        return self.attributes.schema
 
     @property
     def version(self) -> int:
@@ -149,17 +160,38 @@ class Table:
 
     def _check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
-        if self.attributes.schema and self._index._n_changes != self._n_changes:
+        if self.schema and self._index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
 
 
 class SegmentTable(Table):
-    """Attributes beside an index of segments: its rows are in the places of the index."""
+    """Attributes beside an index of segments: its rows are in the places of the index.
+
+    Parameters
+    ----------
+    index : Segments
+    schema : mapping of names to types
+    load : callable, optional
+        Makes the attributes when they are first needed. Default: there are no rows.
+    """
 
     _index: Segments
 
-    def __init__(self, index: Segments, attributes: Attributes) -> None:
-        super().__init__(index, attributes)
+    def __init__(self, index: Segments, schema: Schema, load: Callable[[], Attributes] | None = None) -> None:
+        super().__init__(index, Attributes(schema=schema))
+        self._load = load
+        self._loading = Lock()
+
+    @property
+    def attributes(self) -> Attributes:
+        with self._loading:
+            if self._load is not None:
+                self._attributes, self._load = self._load(), None
+            return self._attributes
+
+    @property
+    def schema(self) -> Schema:
+        return self._attributes.schema
 
     def remove(self, ids: NDArray[np.int64]) -> int:
         self._check()

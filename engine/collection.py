@@ -141,7 +141,7 @@ class Collection:
             collection._table = Table(collection.index, Attributes(schema=schema))
             return collection
         index = Segments(collection.index)
-        table = SegmentTable(index, Attributes(schema=schema))
+        table = SegmentTable(index, schema or {})
         collection._take(index, table)
         collection._store = Store.create(as_path(path), index, table, collection._meta(), keep=keep)
         return collection
@@ -446,7 +446,7 @@ class Collection:
                 self._take(index, table)
 
     def verify(self) -> dict[str, int]:
-        """Check every checksum and what the files hold, of every version that is kept.
+        """Check every checksum and what the files hold, of every version that the folder keeps by now.
 
         Returns
         -------
@@ -561,12 +561,13 @@ class Collection:
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
-        return {name: column.array() for name, column in self._table.take(self.index.ids).items()}
+        with self._lock.reading():
+            return {name: column.array() for name, column in self._table.take(self.index.ids).items()}
 
     @property
     def schema(self) -> Schema:
         """What each column holds."""
-        return self._table.attributes.schema
+        return self._table.schema
 
     @property
     def version(self) -> int:
@@ -732,7 +733,8 @@ class Collection:
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids`, shape (n, dim); an unknown id raises InvalidArgumentError."""
-        return self.index.get(ids)
+        with self._lock.reading():
+            return self.index.get(ids)
 
     def search(
         self,
@@ -879,7 +881,8 @@ class Collection:
             return self._table.insert(vectors, ids, columns)
 
     def _column(self, name: str) -> NDArray[Any] | None:
-        return self._table.take(self.index.ids, [name])[name].array() if name in self.schema else None
+        with self._lock.reading():
+            return self._table.take(self.index.ids, [name])[name].array() if name in self.schema else None
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, NULL where the id is -1."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
-from engine import Collection
+from engine import Collection, EngineError
+from engine._folder import framed
 
 DIM = 4
 
@@ -59,3 +63,52 @@ def check(collection: Collection, ids: Any) -> None:
     assert found.attributes["number"][:, 0].tolist() == ids.tolist()
     assert found.attributes["word"][:, 0].tolist() == [None if i % 3 == 0 else f"w{i % 5}" for i in ids]
     assert collection.count("even") == int((ids % 2 == 0).sum())
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name != "lock")
+
+
+def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """A manifest that says something else, with sound checksums."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())["manifest"]
+    change(manifest)
+    for segment in manifest["segments"] if isinstance(manifest.get("segments"), list) else []:
+        for entry in entries(segment):
+            with_checksum(folder, entry)
+    (folder / "manifest.json").write_bytes(framed(json.dumps(manifest).encode()))
+
+
+def entries(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "file" in value:
+            yield value
+        for inner in value.values():
+            yield from entries(inner)
+
+
+def with_checksum(folder: Path, entry: dict[str, Any]) -> None:
+    path = folder / str(entry["file"])
+    if path.is_file():
+        entry["xxh3_64"] = xxhash.xxh3_64_hexdigest(path.read_bytes())
+
+
+def use(folder: Path) -> None:
+    """All that reads what is stored. Errors of ours are all that may come of it."""
+    try:
+        opened = Collection.open(folder)
+        opened.search(np.ones((3, 4)), k=5, columns=list(opened.schema))
+        opened.search(np.ones((3, 4)), k=5, exact=True, filter="number > 5")
+        opened.count("word = 'w1' OR even")
+        opened.get(opened.index.ids)
+        opened.verify()
+    except EngineError:
+        pass
+    try:
+        with Collection.open(folder, mode="w") as opened:
+            opened.delete(opened.index.ids[:2])
+            opened.add(np.ones((2, 4)))
+            opened.commit()
+            opened.optimize()
+    except EngineError:
+        pass

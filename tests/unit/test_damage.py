@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import xxhash
-from folders import check, make
+from folders import check, files, forge, make, use
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Collection, CorruptIndexError, EngineError, StorageError
-from engine._folder import framed
+from engine import Collection, CorruptIndexError, StorageError
 
 KINDS = ("exact", "graph")
 IDS = [i for i in range(86) if i != 5]
@@ -34,10 +32,6 @@ def sound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "c"))
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name != "lock")
 
 
 def refused(folder: Path, what: str = "") -> None:
@@ -147,51 +141,6 @@ def test_of_another_version(folder: Path) -> None:
 
 
 # ---- checksums that an attacker has made anew
-
-
-def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """A manifest that says something else, with sound checksums."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())["manifest"]
-    change(manifest)
-    for segment in manifest["segments"] if isinstance(manifest.get("segments"), list) else []:
-        for entry in entries(segment):
-            with_checksum(folder, entry)
-    (folder / "manifest.json").write_bytes(framed(json.dumps(manifest).encode()))
-
-
-def entries(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if "file" in value:
-            yield value
-        for inner in value.values():
-            yield from entries(inner)
-
-
-def with_checksum(folder: Path, entry: dict[str, Any]) -> None:
-    path = folder / str(entry["file"])
-    if path.is_file():
-        entry["xxh3_64"] = xxhash.xxh3_64_hexdigest(path.read_bytes())
-
-
-def use(folder: Path) -> None:
-    """All that reads what is stored. Errors of ours are all that may come of it."""
-    try:
-        opened = Collection.open(folder)
-        opened.search(np.ones((3, 4)), k=5, columns=list(opened.schema))
-        opened.search(np.ones((3, 4)), k=5, exact=True, filter="number > 5")
-        opened.count("word = 'w1' OR even")
-        opened.get(opened.index.ids)
-        opened.verify()
-    except EngineError:
-        pass
-    try:
-        with Collection.open(folder, mode="w") as opened:
-            opened.delete(opened.index.ids[:2])
-            opened.add(np.ones((2, 4)))
-            opened.commit()
-            opened.optimize()
-    except EngineError:
-        pass
 
 
 values: Any = st.one_of(
