@@ -26,6 +26,7 @@ __all__ = ["MANIFEST", "Entry", "Folder", "MissingFileError", "framed", "npy_hea
 
 MANIFEST = "manifest.json"
 TEMPORARY = "manifest.json.tmp"
+LOCK = "lock"
 OURS = re.compile(r"\d{6,}-[a-z0-9_]+\.npy|manifest-\d+\.json|manifest\.json\.tmp")  # what a sweep may remove
 EARLIER = re.compile(r"manifest-(\d{1,18})\.json")
 BEFORE, BEHIND, END = b'{"xxh3_64": "', b'", "manifest": ', b"}\n"  # around the checksum and what it is of
@@ -109,6 +110,11 @@ class Folder:
         if not isinstance(manifest, dict):
             raise CorruptIndexError(f"{path} is damaged: it holds {show(manifest)}, expected an object")
         return manifest, raw
+
+    def others(self) -> list[str]:
+        """What stands between here and a new collection: another one, or files that are not ours."""
+        names = os.listdir(self.path)
+        return [name for name in names if name == MANIFEST or not (name == LOCK or OURS.fullmatch(name))]
 
     def newest(self) -> int:
         """The highest version of which there is an earlier manifest; 0 if there is none."""

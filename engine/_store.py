@@ -52,22 +52,28 @@ class Store:
         self._raw = raw
         self._next_file = manifest["next_file"]
         self._synced = True
+        self._verified = True
 
     @classmethod
     def create(cls, path: str, index: Segments, table: SegmentTable, meta: dict[str, Any], *, keep: int) -> Store:
-        """Make the folder, which must be empty or not there, and commit version 1; it is open for writing then."""
+        """Make the folder, which must be empty or not there, and commit version 1; it is open for writing then.
+
+        What a `create` that failed has left is no obstacle.
+        """
+        folder = Folder(os.path.abspath(path))
         try:
-            os.makedirs(path, exist_ok=True)
-            if os.listdir(path):
-                raise StorageError(errno.ENOTEMPTY, "cannot create collection: the folder is not empty", path)
-            sync_folder(os.path.dirname(os.path.abspath(path)))
+            os.makedirs(folder.path, exist_ok=True)
+            sync_folder(os.path.dirname(folder.path))
+            lock = WriterLock(folder.path)
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError(error.errno, f"cannot create collection: {error.strerror}", path) from error
-        lock = WriterLock(path)
-        store = cls(Folder(path), lock, {"version": 0, "next_file": 0, "keep": keep, "earlier": []}, b"")
+        store = cls(folder, lock, {"version": 0, "next_file": 0, "keep": keep, "earlier": []}, b"")
         try:
+            if folder.others():
+                raise StorageError(errno.ENOTEMPTY, "cannot create collection: the folder is not empty", path)
+            folder.sweep([])
             store.commit(index, table, meta)
         except BaseException:
             lock.release()
@@ -78,9 +84,10 @@ class Store:
     def open(
         cls, path: str, *, write: bool, version: int | None, verify: bool, n_threads: int | None = None
     ) -> tuple[Store, Segments, SegmentTable]:
-        """A version, by default the last, and its rows."""
-        folder = Folder(path)
-        lock = WriterLock(path) if write else None
+        """A version, by default the last, and its rows; nothing is built on files that were not verified."""
+        folder = Folder(os.path.abspath(path))
+        lock = WriterLock(folder.path) if write else None
+        verify = verify or write
 
         def work(last: dict[str, Any], newest: int) -> tuple[dict[str, Any], tuple[Segments, SegmentTable]]:
             manifest = of_version(folder, last, version, verify, newest)
@@ -89,6 +96,7 @@ class Store:
         try:
             raw, (manifest, (index, table)) = undisturbed(folder, work)
             store = cls(folder, lock, manifest, raw)
+            store._verified = verify
             if write:
                 folder.sweep(store._kept_files())
         except BaseException:
@@ -109,6 +117,12 @@ class Store:
     def reload(self, n_threads: int | None) -> tuple[Segments, SegmentTable]:
         """The rows of this version once more."""
         return loaded(self.folder, self.manifest, verify=True, n_threads=n_threads)
+
+    def require_verified(self) -> None:
+        """Compare the checksums that `open` left out."""
+        if not self._verified:
+            loaded(self.folder, self.manifest, verify=True, n_threads=None)
+            self._verified = True
 
     def verify(self) -> dict[str, int]:
         """Check all files of the last version and of those before it that are kept, and what they hold."""
@@ -143,6 +157,7 @@ class Store:
         the manifest. Where it comes after it, the version counts, and the next commit waits for the disk first.
         """
         self.require_lock()
+        table.check()
         if not self._synced:
             self.folder.sync()
             self._synced = True

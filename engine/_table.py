@@ -97,7 +97,7 @@ class Table:
 
     def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
         """Columns of rows, NULL where an id is -1."""
-        self._check()
+        self.check()
         missing = ids < 0
         rows = np.zeros(len(ids), np.int64)
         rows[~missing] = self._rows_of(ids[~missing])
@@ -106,7 +106,7 @@ class Table:
 
     def where(self, predicate: object) -> Bitmap:
         """The rows of the index for which `predicate` is true."""
-        self._check()
+        self.check()
         rows = self.attributes.where(predicate)
         if self._ids is None:
             return rows
@@ -114,7 +114,7 @@ class Table:
 
     def count(self, predicate: object) -> int:
         """Number of rows for which `predicate` is true."""
-        self._check()
+        self.check()
         return self.attributes.count(predicate)
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -151,14 +151,14 @@ class Table:
 
     def _fit(self) -> None:
         """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
-        self._check()
+        self.check()
         if self._index._n_changes != self._n_changes:
             self.attributes.drop(np.arange(len(self.attributes)))
             self.attributes.append_typed(len(self._index), {})
             self._ids = None
             self._n_changes = self._index._n_changes
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
         if self.schema and self._index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
@@ -194,37 +194,38 @@ class SegmentTable(Table):
         return self._attributes.schema
 
     def remove(self, ids: NDArray[np.int64]) -> int:
-        self._check()
+        self.check()
         places = self._rows_of(ids)
         first = self._index.n_closed
         order = np.argsort(places)[::-1]
         n_removed = self._index.remove(ids[order])
-        self._n_changes = self._index._n_changes
         self.attributes.drop(places[order][places[order] >= first])  # which moves the last rows, as the index does
+        self._n_changes = self._index._n_changes
         return n_removed
 
     def update(self, ids: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
-        super().update(ids, columns)
-        for segment in self._index.segments:
+        for segment in self._index.segments:  # first, since one too many does no harm
             if (segment.find(ids) >= 0).any():
                 segment.columns_changed.update(columns)
+        super().update(ids, columns)
 
     def optimize(self) -> None:
         self.replace(0, self._index.merged())
 
     def replace(self, first: int, merged: Segment | None) -> None:
         """`Segments.replace`, and the attributes follow."""
-        self._check()
+        self.check()
         start = sum(map(len, self._index.segments[:first]))
         places = np.empty(0, np.int64) if merged is None else self._index.find(merged.index.ids)
         columns = self.attributes.take(places)
+        self._n_changes = -1  # should something stop this halfway
         self.attributes.truncate(start)
         self.attributes.append_typed(len(places), columns)
         self._index.replace(first, merged)
         self._n_changes = self._index._n_changes
 
     def where(self, predicate: object) -> Bitmap:
-        self._check()
+        self.check()
         places = self.attributes.where(predicate)
         return places.compress(self._index.live) if self._index.n_dead else places
 
@@ -241,8 +242,10 @@ class SegmentTable(Table):
         return places
 
     def _fit(self) -> None:
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if self._index._n_changes != self._n_changes:
-            raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
+            raise InvalidArgumentError(
+                "index has changed, its attributes have not: use the collection to change rows; rollback() helps"
+            )

@@ -9,11 +9,10 @@ import socket
 from contextlib import suppress
 from weakref import WeakSet
 
+from ._folder import LOCK
 from .exceptions import LockedError, StorageError
 
 __all__ = ["WriterLock"]
-
-NAME = "lock"
 
 
 class WriterLock:
@@ -33,7 +32,7 @@ class WriterLock:
     """
 
     def __init__(self, folder: str) -> None:
-        path = os.path.join(folder, NAME)
+        path = os.path.join(folder, LOCK)
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:

@@ -302,8 +302,8 @@ class Collection:
             The one that made the vectors; `encoder_info` of the opened collection tells its name. Without it the
             collection takes and searches vectors only, until `encoder` is set.
         verify : bool, default True
-            Compare the checksums of all files of the version, which takes a pass over them. False: sizes only, and of
-            the manifest all; damage may give wrong answers.
+            Compare the checksums of all files of the version, which takes a pass over them. False, in mode "r" only:
+            sizes, and the manifest; damage may give wrong answers then.
         n_threads : int, optional
             As for `Index`.
 
@@ -380,6 +380,8 @@ class Collection:
             The disk said no; what stood at `path` before is untouched.
         """
         with self._lock.changing():
+            if self._store:
+                self._store.require_verified()
             index = self.index.whole() if isinstance(self.index, Segments) else self.index
             index._verify_file()
             parts = index._core.parts()

@@ -256,10 +256,10 @@ def test_making_a_folder_may_fail_at_every_step(tmp_path: Path) -> None:
         path = tmp_path / str(at)
         with Disk(path, failing(at, ERRORS[0])).between(), pytest.raises(StorageError):
             Collection.create(path, dim=DIM)
-        try:
+        if (path / "manifest.json").exists():
             assert len(Collection.open(path, mode="w")) == 0
-        except StorageError as error:
-            assert "holds no collection" in str(error)  # noqa: PT017
+        else:
+            Collection.create(path, dim=DIM).close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 import engine
-from engine import Collection, InvalidArgumentError, LockedError, StorageError, UnsupportedError, _segments
+from engine import (
+    Collection,
+    CorruptIndexError,
+    InvalidArgumentError,
+    LockedError,
+    StorageError,
+    UnsupportedError,
+    _segments,
+)
 from engine._segments import Segments
 
 DIM = 6
@@ -181,6 +189,31 @@ def test_a_reader_is_copied_by_its_version(tmp_path: Path) -> None:
     assert len(pickle.loads(pickle.dumps(reader))) == 50
 
 
+def test_nothing_is_built_on_files_that_were_not_verified(tmp_path: Path) -> None:
+    filled(tmp_path / "c", n=50).close()
+    vectors = next((tmp_path / "c").glob("*-vectors.npy"))
+    raw = bytearray(vectors.read_bytes())
+    raw[-1] ^= 1
+    vectors.write_bytes(raw)
+    opened = Collection.open(tmp_path / "c", verify=False)
+    assert len(opened) == 50
+    for change in (lambda: opened.save(tmp_path / "x"), opened.verify):
+        with pytest.raises(CorruptIndexError, match=vectors.name):
+            change()
+    with pytest.raises(CorruptIndexError, match=vectors.name):
+        Collection.open(tmp_path / "c", mode="w", verify=False)
+
+
+def test_a_path_that_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    writer = filled(Path("c"))
+    reader = Collection.open("c")
+    monkeypatch.chdir("/")
+    writer.delete([0])
+    assert writer.commit() == 3
+    assert len(pickle.loads(pickle.dumps(reader))) == 50
+
+
 def test_one_file_of_a_folder(tmp_path: Path) -> None:
     collection = filled(tmp_path / "c", "graph")
     collection.delete([0])
@@ -286,6 +319,27 @@ def test_rows_changed_behind_its_back_are_noticed(tmp_path: Path) -> None:
     collection.index.remove([3])
     with pytest.raises(InvalidArgumentError, match="index has changed"):
         collection.count("year > 3")
+    with pytest.raises(InvalidArgumentError, match="index has changed"):
+        collection.commit()
+    collection.rollback()
+    assert collection.count("year > 2") == 47
+
+
+def test_a_merge_that_is_stopped_halfway_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = filled(tmp_path / "c")
+    collection.add(rows(10, 1))
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.Attributes, "append_typed", stop)
+        with pytest.raises(KeyboardInterrupt):
+            collection.optimize()
+    with pytest.raises(InvalidArgumentError, match=r"rollback\(\) helps"):
+        collection.search(rows(1), filter="year > 3")
+    collection.rollback()
+    assert collection.count("year > 2") == 47
 
 
 # ---- segments
