@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeGuard
@@ -19,7 +19,7 @@ from ._rwlock import ReadWriteLock
 from ._segments import Segments
 from ._store import Store
 from ._table import SegmentTable, Table
-from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, show
+from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, memory_bytes, show
 from .attributes import Attributes, as_names, filled
 from .columns import TypedColumn, loaded
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, UnsupportedError
@@ -91,6 +91,7 @@ class Collection:
         self._kind: Kind | None = None  # of the first items that were encoded
         self._encoder: Encoder | None = None
         self._store: Store | None = None  # None: in memory
+        self._memory_limit = memory_bytes()
         if encoder is not None:
             self.encoder = encoder
 
@@ -106,6 +107,7 @@ class Collection:
         schema: Schema | None = None,
         encoder: Encoder | None = None,
         keep: int = 4,
+        memory_limit: int | None = None,
     ) -> Collection:
         """Make an empty collection.
 
@@ -125,18 +127,22 @@ class Collection:
             Without one, the collection takes and searches vectors only.
         keep : int, default 4
             Versions before the last that `open` finds in the folder; at least 1.
+        memory_limit : int, optional
+            Bytes. What would take more, by an estimate, is refused before it begins. Default: the memory of the
+            machine, or of the container.
 
         Raises
         ------
         StorageError
             There is something in the folder, or the disk said no.
         """
-        keep = as_count(keep, "keep")
+        keep, limit = as_count(keep, "keep"), as_limit(memory_limit)
         if encoder is not None:
             dim = as_encoder(encoder).dim if dim is None else dim
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
         collection = cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
+        collection._memory_limit = limit
         if path is None:
             collection._table = Table(collection.index, Attributes(schema=schema))
             return collection
@@ -286,6 +292,7 @@ class Collection:
         encoder: Encoder | None = None,
         verify: bool = True,
         n_threads: int | None = None,
+        memory_limit: int | None = None,
     ) -> Collection:
         """Open a folder, or a file that `save` wrote.
 
@@ -306,6 +313,8 @@ class Collection:
             sizes, and the manifest; damage may give wrong answers then.
         n_threads : int, optional
             As for `Index`.
+        memory_limit : int, optional
+            As for `create`.
 
         Raises
         ------
@@ -321,6 +330,7 @@ class Collection:
         name = as_path(path)
         as_choice(mode, "mode", ("r", "w"))
         as_flag(verify, "verify")
+        limit = as_limit(memory_limit)
         if os.path.isdir(name):
             if mode == "w" and version is not None:
                 raise InvalidArgumentError(f"version is {show(version)} and mode 'w', expected mode 'r': it is past")
@@ -338,6 +348,7 @@ class Collection:
                 given = f"version is {show(version)}" if mode == "r" else "mode is 'w'"
                 raise InvalidArgumentError(f"{given}, which only the folder of a collection has: {name} is none")
             collection = cls._from_file(name, n_threads)
+        collection._memory_limit = limit
         if encoder is not None:
             collection.encoder = encoder
         return collection
@@ -434,7 +445,8 @@ class Collection:
             assert isinstance(self.index, Segments)
             due = self.index.due()
             if due:
-                self._merge(*due)
+                with suppress(MemoryError):  # many segments are better than no commit
+                    self._merge(*due)
             return self._store.commit(self.index, self._segment_table, self._meta())
 
     def rollback(self) -> None:
@@ -505,6 +517,15 @@ class Collection:
         with self._lock.writing():
             yield
 
+    def _require_memory(self, n: int, what: str) -> None:
+        """Refuse work on `n` rows that by an estimate takes more memory than there may be."""
+        needed = self.index.nbytes + n * row_bytes(self.index)
+        if needed > self._memory_limit:
+            raise MemoryError(
+                f"to {what} {n} rows takes about {needed} bytes with the {len(self)} there are, "
+                f"memory_limit is {self._memory_limit}"
+            )
+
     @property
     def _segment_table(self) -> SegmentTable:
         assert isinstance(self._table, SegmentTable)
@@ -513,6 +534,7 @@ class Collection:
     def _merge(self, first: int, linked: bool) -> None:
         """While changing: the segments from `first` on become one."""
         assert isinstance(self.index, Segments)
+        self._require_memory(sum(segment.n_live for segment in self.index.segments[first:]), "merge")
         merged = self.index.merged(first, linked=linked)
         with self._lock.exclusive():
             self._segment_table.replace(first, merged)
@@ -656,6 +678,7 @@ class Collection:
         # What an index refuses, an empty one of its kind refuses too: before anything is removed.
         dtype: VectorDtype = "float32" if self.index.dtype == "int8" else self.index.dtype
         Index(self.index.dim, metric=self.index.metric, dtype=dtype).add(vectors, keys)
+        self._require_memory(len(vectors), "add")
         with self._writing():
             self._table.remove(keys[self._table.holds(keys)])
             self._table.insert(vectors, keys, columns)
@@ -732,6 +755,22 @@ class Collection:
                 return self._table.count(filter)
             allowed = self._allowed(filter)
             return len(self) if allowed is None else allowed.count()
+
+    def to_arrow(self) -> Any:
+        """All rows as a ``pyarrow.Table``: ``id``, ``vector`` (fixed-size lists of float32), the columns; NULL is null.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A column is called "id" or "vector".
+        UnsupportedError
+            pyarrow is not installed.
+        """
+        from .interop.arrow import arrow_table
+
+        with self._lock.reading():
+            ids = self.index.ids
+            return arrow_table(ids, self.index.get(ids), self._table.take(ids))
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids`, shape (n, dim); an unknown id raises InvalidArgumentError."""
@@ -879,6 +918,7 @@ class Collection:
     def _add(
         self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
     ) -> NDArray[np.int64]:
+        self._require_memory(len(vectors), "add")
         with self._writing():
             return self._table.insert(vectors, ids, columns)
 
@@ -894,6 +934,17 @@ class Collection:
 
 def reopened(path: str, version: int, encoder: Encoder | None) -> Collection:
     return Collection.open(path, version=version, encoder=encoder)
+
+
+def as_limit(memory_limit: int | None) -> int:
+    return memory_bytes() if memory_limit is None else as_count(memory_limit, "memory_limit", most=2**63 - 1)
+
+
+def row_bytes(index: Index) -> int:
+    """What a row takes in memory while it is added, about: its vector, here and as it is kept, codes, ids and links."""
+    links = 4 * (index.M or 0)
+    fast = (12 + index.dim // 8) * (index.M or 0) if index.layout == "fast" else 0
+    return 8 * index.dim + index.dim + 40 + links + fast
 
 
 def as_encoder(encoder: Any) -> Encoder:

@@ -342,6 +342,30 @@ def test_a_merge_that_is_stopped_halfway_is_noticed(tmp_path: Path, monkeypatch:
     assert collection.count("year > 2") == 47
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_would_take_too_much_memory_is_refused(tmp_path: Path, folder: bool) -> None:
+    path = tmp_path / "c" if folder else None
+    collection = Collection.create(path, dim=DIM, memory_limit=50_000)
+    collection.add(rows(100))
+    with pytest.raises(MemoryError, match=r"to add 1000 rows takes about \d+ bytes with the 100 there are, .* 50000"):
+        collection.add(rows(1000))
+    with pytest.raises(MemoryError, match="to add 1000 rows"):
+        collection.upsert(rows(1000), np.arange(1000))
+    assert len(collection) == 100
+    collection.commit()
+    collection.close()
+    with pytest.raises(InvalidArgumentError, match="memory_limit is 0"):
+        Collection.create(dim=2, memory_limit=0)
+    if folder:
+        small = Collection.open(tmp_path / "c", mode="w", memory_limit=10_000)
+        small.delete([0])
+        with pytest.raises(MemoryError, match="to merge 99 rows"):
+            small.optimize()
+        small.delete(np.arange(1, 60))
+        assert small.commit() == 3  # without the merge that is due
+        assert sizes(small) == [100]
+
+
 # ---- segments
 
 
