@@ -210,7 +210,15 @@ def compare(
     if ours is None:
         return verdict(what, "not reached", False)
     factor = ours[1] / other[1]
-    return verdict(what, f"{factor:.2f}x {other[0]} ({ours[0]})", factor >= times)
+    measured, met = f"{factor:.2f}x {other[0]} ({ours[0]})", factor >= times
+    return verdict(what, measured if met else f"{measured}; {floors(this, ours[0], other[0])}", met)
+
+
+def floors(this: Race, *libraries: str) -> str:
+    """What a query costs at least: the part of the time that no setting changes. docs/graph.md says what it is made of."""
+    weakest = {name: max(this.curves[name], key=lambda point: point.qps) for name in libraries}
+    costs = (f"{name} {1e6 / point.qps:.1f} us for {point.recall:.2f}" for name, point in weakest.items())
+    return f"at the weakest settings {' and '.join(costs)}"
 
 
 def judge_batch(this: Race) -> Iterator[str]:
@@ -253,7 +261,8 @@ def judge_bytes(this: Race) -> Iterator[str]:
         yield unjudged(what, this.why_missing(OURS))
     else:
         factor = ours["index_bytes"] / raw
-        yield verdict(what, f"{factor:.3f}x", factor <= 1.15)
+        beside = (ours["index_bytes"] - raw) / this.facts["rows"]
+        yield verdict(what, f"{factor:.3f}x, {beside:,.0f} bytes a row beside the vectors", factor <= 1.15)
 
 
 def judge_calibration(this: Race) -> Iterator[str]:

@@ -64,11 +64,14 @@ class Candidates {
   double limit() const noexcept { return sink_.limit(); }
   bool crowded() const noexcept { return rows_.size() > patience_; }
 
-  void offer(std::span<const std::uint32_t> rows, const Interval* distances) {
+  /// Returns how many of `rows` cannot be ruled out.
+  std::size_t offer(std::span<const std::uint32_t> rows, const Interval* distances) {
+    const std::size_t n_before = rows_.size();
     for (std::size_t i = 0; i < rows.size(); ++i) sink_.offer_upper(distances[i].high);
     const double beyond = PreparedQuery::beyond(limit());
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (!(distances[i].low > beyond)) rows_.push_back({distances[i].low, rows[i]});
+    return rows_.size() - n_before;
   }
 
   /// A distance known already.

@@ -386,8 +386,7 @@ class Screen {
       const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
       distances[i] = query.distance(double{codes.scale8()[row]} * survivors.dots[i], error, bias ? bias[row] : 0);
     }
-    candidates_[q].offer({survivors.rows.data(), survivors.n}, distances.data());
-    n_survived_ += survivors.n;
+    n_survived_ += candidates_[q].offer({survivors.rows.data(), survivors.n}, distances.data());
     survivors.n = 0;
     if (candidates_[q].crowded()) settle(q);
     if (candidates_[q].limit() < limit) refresh(q);

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -37,20 +38,26 @@ class Allowed {
   /// Null where all visible rows pass.
   const Bitmap* rows() const noexcept { return rows_; }
   std::size_t count() const noexcept { return rows_ ? rows_->count() : n_visible_; }
-  /// Some of them, evenly spread.
+  /// At most `n` of them, from places evenly spread; takes time for few words where many pass.
   std::vector<std::uint32_t> sample(std::size_t n) const {
     std::vector<std::uint32_t> rows;
-    std::size_t i = 0;
-    const std::size_t step = std::max<std::size_t>(count() / n, 1);
-    rows_->for_each([&](std::size_t row) {
-      if (i++ % step == 0) rows.push_back(static_cast<std::uint32_t>(row));
-    });
+    const std::size_t n_words = (n_visible_ + 63) / 64;
+    std::size_t next = 0;  // word that is not looked at yet
+    for (std::size_t i = 0; i < n; ++i) {
+      next = std::max(next, i * n_words / n);
+      while (next < n_words && word(next) == 0) ++next;
+      if (next == n_words) break;
+      rows.push_back(static_cast<std::uint32_t>(next * 64 + static_cast<std::size_t>(std::countr_zero(word(next)))));
+      ++next;
+    }
     return rows;
   }
   /// Rows that an add has yet to show never pass.
   bool operator()(std::uint32_t row) const noexcept { return row < n_visible_ && (!rows_ || rows_->test(row)); }
 
  private:
+  std::uint64_t word(std::size_t i) const noexcept { return rows_ ? rows_->word(i) : 1; }
+
   std::optional<Bitmap> own_;
   const Bitmap* rows_;
   std::size_t n_visible_;

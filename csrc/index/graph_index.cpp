@@ -98,7 +98,8 @@ struct GraphIndex::State : Store {
   /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
   static std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
 
-  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, pool)`.
+  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for
+  /// `emit(q, scorer, pool, work)`.
   template <class Emit, class Accept = graph::AcceptAll>
   std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {}) const {
     const exact::CodedQueries coded(queries, codes, 127);
@@ -111,51 +112,40 @@ struct GraphIndex::State : Store {
       if (neighbours) {
         neighbours->prepare(queries.row(q), coded[q].scale, (*lease).lookup);
         n_scored += graph::walk(*neighbours, entries, scorer, (*lease).lookup, ef, n_found, *lease, accept);
-        emit(q, (*lease).found);
+        emit(q, scorer, (*lease).found, *lease);
       } else {
         n_scored += graph::walk(links, entries, scorer, ef, *lease, accept);
-        emit(q, (*lease).pool);
+        emit(q, scorer, (*lease).pool, *lease);
       }
     }
     return n_scored;
   }
 
-  /// Walks among the rows that pass, for a block of queries, from `seeds` and from where a short walk among all rows ends; each
-  /// leaves what it met in a pool for `emit(q, pool, is_enough)`. Not enough is what the budget ended, what ran out of links,
-  /// and what is found where far fewer rows pass around the query than elsewhere.
-  template <class Emit>
-  std::size_t walk_within(MatrixView queries, const Plan& plan, const Allowed& passes, std::span<const std::uint32_t> seeds,
-                          Emit emit) const {
-    constexpr std::size_t kApproach = 16;
-    constexpr double kLeastNearby = 0.25;  // of the share that passes
-    const exact::CodedQueries coded(queries, codes, 127);
-    const graph::Workspaces::Lease lease(workspaces);
-    graph::Workspace& work = *lease;
-    const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
+  /// Rows around a query that say how many pass there: enough that none of them does by chance alone is unlikely.
+  static std::size_t n_around(double share) noexcept { return static_cast<std::size_t>(std::max(16.0, 5 / share)); }
+
+  /// Walks among the rows that pass, from `seeds` and from the nearest rows of all, which a walk left in `pool`; what it met is
+  /// then in `work.pool`. Returns whether that is enough. It is not where none of those nearest rows passes: what does lies all
+  /// around such a hole of the filter, beyond the reach of a walk. Nor is it what the budget ended, what ran out of links, and
+  /// where more than the odd one of the k nearest was met late.
+  bool walk_on(const graph::NibbleScorer& scorer, const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes,
+               std::span<const std::uint32_t> seeds, graph::Workspace& work, std::size_t& n_scored) const {
     const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
-    std::size_t n_scored = 0;
-    for (std::size_t q = 0; q < queries.n_rows; ++q) {
-      const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
-      const auto entries = entrance.rows_for(scorer, work);
-      std::size_t n_met = 0, n_passed = 0;
-      n_scored += graph::walk(links, entries, scorer, kApproach, work, [&](std::uint32_t row) {
-        ++n_met;
-        n_passed += passes(row);
-        return true;
-      });
-      const double nearby = static_cast<double>(n_passed) / static_cast<double>(n_met);
-      if (nearby < kLeastNearby * share) {
-        emit(q, work.pool, false);
-        continue;
-      }
-      const auto ef = static_cast<std::size_t>(static_cast<double>(plan.ef) * std::max(1.0, share / nearby));
-      work.seeds.assign(seeds.begin(), seeds.end());
-      for (std::size_t i = 0; i < work.pool.size(); ++i) work.seeds.push_back(work.pool.row(i));
-      const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, ef, plan.budget, work, std::cref(passes));
-      n_scored += met.n_scored;
-      emit(q, work.pool, met.within_budget && work.pool.size() == std::min(ef, passes.count()));
+    const std::size_t n_near = std::min(pool.size(), n_around(share));
+    work.seeds.assign(seeds.begin(), seeds.end());
+    std::size_t n_passed = 0;
+    for (std::size_t i = 0; i < n_near; ++i) {
+      n_passed += passes(pool.row(i));
+      work.seeds.push_back(pool.row(i));
     }
-    return n_scored;
+    if (n_passed == 0) return false;
+    // The fewer pass around the query, the more room, beyond what is chance.
+    const double expected = share * static_cast<double>(n_near);
+    const double room = std::max(1.0, expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
+    const auto ef = static_cast<std::size_t>(static_cast<double>(std::max(plan.ef_within, k)) * room);
+    const graph::Filtered met = graph::walk_within(links, work.seeds, scorer, k, ef, plan.budget, work, std::cref(passes));
+    n_scored += met.n_scored;
+    return met.within_budget && met.n_late <= k / 8 && work.pool.size() == std::min(ef, passes.count());
   }
 
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
@@ -179,8 +169,8 @@ struct GraphIndex::State : Store {
   /// to show, take places in it.
   Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries) const {
     const std::size_t n_live = this->n_live(), n_linked = links.size();
-    // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
-    const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
+    // The k nearest that pass are others for every filter than those measured: half of what may be missed is kept in reserve.
+    const double recall = filter ? 1 - (1 - effort.recall) / 2 : effort.recall;
     const auto ef_of = [&](std::size_t n) {
       const std::size_t ef = std::min(effort.ef, n_linked);
       return ef ? std::max(ef, ef * n / k) : ef_for(n, recall);
@@ -207,17 +197,21 @@ struct GraphIndex::State : Store {
     return plan;
   }
 
-  /// Queries whose walk found too little are searched exactly.
+  /// A query for which a sweep finds too little is walked for among the rows that pass, and searched exactly where that does.
   SearchStats by_walks(MatrixView queries, std::size_t k, const Plan& plan, const SearchOptions& options, const Allowed& passes,
                        Cancel& cancel, std::int64_t* found, float* distances) const {
     exact::check(visible(), queries);
     const auto started = std::chrono::steady_clock::now();
     const std::size_t reachable = std::min(k, passes.count());
     const bool sweeps = plan.executor == Executor::sweep;
-    const std::size_t ef = neighbours && sweeps ? plan.ef : std::max(plan.ef, plan.n_nearest);
-    const std::size_t n_places = sweeps ? links.size() : passes.count();
-    const std::size_t n_seen = ef >= n_places ? n_places : std::min(n_places, n_looked_at(plan.n_nearest, ef));
-    const std::vector<std::uint32_t> seeds = sweeps ? std::vector<std::uint32_t>{} : passes.sample(kSeeds);
+    const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
+    const std::size_t ef = !sweeps ? n_around(share) : neighbours ? plan.ef : std::max(plan.ef, plan.n_nearest);
+    const auto n_seen_of = [](std::size_t n_places, std::size_t n_nearest, std::size_t pool) {
+      return pool >= n_places ? n_places : std::min(n_places, n_looked_at(n_nearest, pool));
+    };
+    const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
+    const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
+    const std::vector<std::uint32_t> seeds = plan.ef_within ? passes.sample(kSeeds) : std::vector<std::uint32_t>{};
 
     SearchStats stats;
     stats.strategy = "graph";
@@ -233,19 +227,21 @@ struct GraphIndex::State : Store {
     parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
       cancel.check();
       const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
-      std::size_t n_rescored = 0;
-      const auto answer = [&](std::size_t q, const graph::Pool& pool, bool is_enough) {
-        std::vector<Hit> hits;
-        if (is_enough) hits = rescore(own.row(q), pool, reachable, n_seen, passes, n_rescored);
-        q += b * kBlock;
-        is_open[q] = hits.size() < reachable;
-        if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
-      };
+      std::size_t n_rescored = 0, n_more = 0;
       const std::size_t n_scored =
-          sweeps ? walk(own, ef, n_seen, [&](std::size_t q, const graph::Pool& pool) { answer(q, pool, is_near(pool)); })
-                 : walk_within(own, plan, passes, seeds, answer);
+          walk(own, ef, n_seen,
+               [&](std::size_t q, const graph::NibbleScorer& scorer, const graph::Pool& pool, graph::Workspace& work) {
+                 std::vector<Hit> hits;
+                 if (sweeps && is_near(pool))
+                   hits = rescore(own.row(q), pool, reachable, n_seen, passes, n_rescored);
+                 else if (plan.ef_within && walk_on(scorer, pool, reachable, plan, passes, seeds, work, n_more))
+                   hits = rescore(own.row(q), work.pool, reachable, n_seen_within, passes, n_rescored);
+                 q += b * kBlock;
+                 is_open[q] = hits.size() < reachable;
+                 if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
+               });
       std::lock_guard guard(mutex);
-      stats.n_scored += n_scored;
+      stats.n_scored += n_scored + n_more;
       stats.n_rescored += n_rescored;
     });
     fall_back(queries, k, is_open, options, passes, cancel, found, distances, stats);
@@ -360,7 +356,7 @@ struct GraphIndex::State : Store {
         std::size_t n_rescored = 0;
         walk(
             own, ef, n_looked_at(together.back(), ef),
-            [&](std::size_t q, const graph::Pool& pool) {
+            [&](std::size_t q, const auto&, const graph::Pool& pool, auto&) {
               const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
               for (std::size_t i = 0; i < together.size(); ++i) {
                 const std::size_t k = together[i];

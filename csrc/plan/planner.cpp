@@ -23,10 +23,10 @@ struct Costs {
     exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.026 * dim) * n_allowed, (0.3 + 0.0145 * dim) * n_rows)
                                              : (0.5 + 0.0095 * dim) * n_allowed);
     scored = 30 + 0.1 * dim;
-    const double place = facts.is_fast ? 700 + 1.6 * dim : 500 + 1.4 * dim;
-    sweep = place * static_cast<double>(facts.ef_sweep);
+    const double place = 500 + 1.4 * dim, fast_place = 700 + 1.6 * dim;
+    sweep = (facts.is_fast ? fast_place : place) * static_cast<double>(facts.ef_sweep);
     // Where few pass, a row has many steps to others that do.
-    in_filter = (600 + 1.6 * dim) * (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts));
+    in_filter = place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
   }
   double exact, sweep, in_filter;
   double scored;  // a row that a walk meets
@@ -73,13 +73,14 @@ Plan make_plan(const Facts& facts, Executor forced) {
     case Executor::in_filter:
       cost = costs.in_filter;
       plan.n_nearest = facts.k;
-      plan.ef = ef_within(facts);
+      plan.ef = plan.ef_within = ef_within(facts);
       plan.n_scored = cost / costs.scored;
       break;
     case Executor::sweep:
       cost = costs.sweep;
       plan.n_nearest = n_nearest(facts);
       plan.ef = facts.ef_sweep;
+      plan.ef_within = ef_within(facts);
       plan.n_scored = cost / costs.scored;
       break;
     default:

@@ -101,14 +101,31 @@ def test_walks_find_what_was_asked_for(index: engine.Index, executor: Executor, 
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact.ids, found.ids, strict=True)]) > 0.94
 
 
+def rank_from(query: Rows, vectors: Rows) -> Any:
+    return np.square(vectors - query).sum(axis=1).argsort().argsort()
+
+
 @pytest.mark.parametrize("executor", WALKS)
-def test_a_region_without_rows_that_pass_is_searched_exactly(index: engine.Index, executor: Executor) -> None:
+@pytest.mark.parametrize("n_out", [30, 3000, 7800])
+def test_a_query_in_a_hole_is_searched_exactly(index: engine.Index, executor: Executor, n_out: int) -> None:
+    """What passes lies all around it, and the more of it the farther away: a walk would find the odd one."""
     vectors, query = clustered(0, 8000), clustered(1, 1)
-    mask = np.square(vectors - query).sum(axis=1).argsort().argsort() > 5000
-    found = index.search(query, 10, ef=30, filter=mask, executor=executor)
+    mask = rank_from(query, vectors) >= n_out
+    found = index.search(query, 10, recall=0.99, filter=mask, executor=executor)
     exact = index.search(query, 10, filter=mask, executor="exact")
     assert found.stats.n_fallbacks == 1
     np.testing.assert_array_equal(found.ids, exact.ids)
+
+
+@pytest.mark.parametrize("executor", WALKS)
+def test_where_a_sweep_finds_too_little_a_walk_goes_on(index: engine.Index, executor: Executor) -> None:
+    vectors, query = clustered(0, 8000), clustered(1, 1)
+    rank = rank_from(query, vectors)
+    mask = (rank >= 30) | (rank % 6 == 0)
+    found = index.search(query, 10, recall=0.99, filter=mask, executor=executor)
+    exact = index.search(query, 10, filter=mask, executor="exact")
+    assert found.stats.n_fallbacks == 0
+    assert np.isin(found.ids, exact.ids).mean() >= 0.9
 
 
 def test_explain_says_what_a_search_does(index: engine.Index) -> None:

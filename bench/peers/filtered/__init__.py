@@ -40,7 +40,10 @@ __all__ = [
 
 NAMES = {
     OURS: Library("nearfield", "Graph", "nearfield"),
+    f"{OURS}-fast": Library("nearfield", "Fast", "nearfield"),
     f"{OURS}-exact": Library("nearfield", "Exact", "nearfield"),
+    f"{OURS}-in-filter": Library("nearfield", "InFilter", "nearfield"),
+    f"{OURS}-sweep": Library("nearfield", "Sweep", "nearfield"),
     "numpy": Library("numpy", "PreFilter", "numpy"),
     "faiss-hnsw": Library("faiss", "HNSW", "faiss-cpu"),
     "hnswlib": Library("hnswlib", "HNSW", "hnswlib"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import engine
 from engine import _core
 from engine.filters import Attributes, resolve
-from engine.types import IndexKind
+from engine.types import Executor, GraphLayout, IndexKind
 
 from . import Columns, Filtered, Ids, Metric, Predicate, Rows
 
@@ -23,10 +24,13 @@ def attributes_of(columns: Columns) -> Attributes:
 
 class Graph(Filtered):
     kind: IndexKind = "graph"
+    layout: GraphLayout = "plain"
+    executor: Executor = "auto"
 
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
         self.attributes = attributes_of(columns)
-        self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads)
+        layout: dict[str, Any] = {"layout": self.layout} if self.kind == "graph" else {}
+        self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads, **layout)
         self.index.add(vectors)
 
     @classmethod
@@ -40,7 +44,7 @@ class Graph(Filtered):
         return resolve(predicate, self.attributes)
 
     def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
-        found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1)
+        found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1, executor=self.executor)
         self.strategy = found.stats.executor
         ids: Ids = found.ids[0]
         return ids
@@ -58,3 +62,19 @@ class Exact(Graph):
     @classmethod
     def grid(cls, k: int) -> Sequence[float]:
         return [1.0]
+
+
+class Fast(Graph):
+    layout = "fast"
+
+
+class InFilter(Graph):
+    """Walks among the rows that pass, whatever the planner thinks of it."""
+
+    executor = "in_filter"
+
+
+class Sweep(Graph):
+    """Walks among all rows, likewise."""
+
+    executor = "sweep"

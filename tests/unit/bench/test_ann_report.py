@@ -34,10 +34,13 @@ def test_speed_is_judged_against_hnswlib_and_the_best_peer() -> None:
     found = lines(*peers, *curve("nearfield", 301, 150, 119, 81), *curve("nearfield-float16", 290, 185, 181, 119))
     assert found[f"{MET} recall 0.9: at least 3x hnswlib"] == "3.01x hnswlib (nearfield)"
     assert found[f"{MET} recall 0.99: at least 3x hnswlib"] == "3.02x hnswlib (nearfield-float16)"
-    assert found[f"{MISSED} recall 0.999: at least 3x hnswlib"] == "2.98x hnswlib (nearfield-float16)"
+    assert found[f"{MISSED} recall 0.999: at least 3x hnswlib"] == (
+        "2.98x hnswlib (nearfield-float16); "
+        "at the weakest settings nearfield-float16 3448.3 us for 0.90 and hnswlib 10000.0 us for 0.90"
+    )
     assert found[f"{MET} recall 0.95: at least 1.1x the best peer"] == "1.16x scann (nearfield-float16)"
     assert found[f"{MET} recall 0.999: the default at least 2x hnswlib"] == "2.02x hnswlib (nearfield)"
-    assert found[f"{MISSED} recall 0.99: the default at least 2x hnswlib"] == "1.98x hnswlib (nearfield)"
+    assert found[f"{MISSED} recall 0.99: the default at least 2x hnswlib"].startswith("1.98x hnswlib (nearfield); ")
 
 
 def test_a_recall_we_do_not_reach_is_missed_and_one_that_nobody_else_does_is_not_judged() -> None:
@@ -84,7 +87,7 @@ def test_bytes() -> None:
     )
     found = lines(*builds, *curve("nearfield-compact", 9, 9, 9))
     assert found[f"{MET} {compact}"] == "0.40x, best recall 0.9900"
-    assert found[f"{MET} {default}"] == "1.150x"
+    assert found[f"{MET} {default}"] == "1.150x, 60 bytes a row beside the vectors"
     found = lines(*builds, *curve("nearfield-compact", 9, 9))
     assert f"{MISSED} {compact}" in found
     assert f"{MISSED} {default}" in lines(built("nearfield", index_bytes=460_001), *curve("nearfield", 1))
