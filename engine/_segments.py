@@ -139,7 +139,7 @@ class Segments(Index):
     @property
     def n_closed(self) -> int:
         """Places of segments that take no rows: the first of the open one."""
-        return self.n_places - (len(self.segments[-1]) if self._open() is not None else 0)
+        return sum(map(len, self._closed()))
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -159,12 +159,14 @@ class Segments(Index):
             yield start, segment
             start += len(segment)
 
-    def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The place of each id, -1 where there is none."""
+    def find(self, ids: NDArray[np.int64], segments: list[Segment] | None = None) -> NDArray[np.int64]:
+        """The place of each id, -1 where there is none; in the first `segments`, by default in all."""
         places = np.full(len(ids), -1, np.int64)
-        for start, segment in self.starts():
+        start = 0
+        for segment in self.segments if segments is None else segments:
             rows = segment.find(ids)
             places[rows >= 0] = rows[rows >= 0] + start
+            start += len(segment)
         return places
 
     def places_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -184,7 +186,7 @@ class Segments(Index):
             given = np.arange(self.next_id, self.next_id + len(matrix))
         else:
             given = as_ids(ids, n=len(matrix))
-            known = self.find(given) >= 0
+            known = self.find(given, self._closed()) >= 0  # the open one looks itself
             if known.any():
                 row = int(np.argmax(known))
                 raise InvalidArgumentError(f"ids[{row}] is {given[row]}, which is in the index already")
@@ -274,6 +276,9 @@ class Segments(Index):
             return None
         last = self.segments[-1]
         return last if last.stored is None and last.index.kind == "exact" and not last.n_gone else None
+
+    def _closed(self) -> list[Segment]:
+        return self.segments if self._open() is None else self.segments[:-1]
 
     def _empty(self, kind: IndexKind) -> Index:
         """An index for some of the rows; codes alone make no exact one."""
@@ -393,6 +398,11 @@ class Segments(Index):
     @property
     def nbytes(self) -> int:
         return sum(segment.index.nbytes + segment.gone.nbytes for segment in self.segments)
+
+    @property
+    def unstored_nbytes(self) -> int:
+        """The part of `nbytes` that is in no file."""
+        return sum(segment.index.nbytes for segment in self.segments if segment.stored is None)
 
     @property
     def codes_nbytes(self) -> int:

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -14,14 +14,14 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ._folder import TEMPORARY, Entry, Folder, MissingFileError, framed
+from ._folder import SMALL, TEMPORARY, Entry, Folder, MissingFileError, framed
 from ._packed import packed, unpacked
 from ._segments import Segment, Segments
 from ._table import SegmentTable
 from ._validate import as_json, show
 from ._writer_lock import WriterLock
 from .attributes import Attributes
-from .exceptions import CorruptIndexError, InvalidArgumentError, LockedError, StorageError
+from .exceptions import CorruptIndexError, EngineError, InvalidArgumentError, LockedError, StorageError
 from .index import GRAPH_OPTIONS, Index, _restore
 from .storage import sync_folder
 
@@ -183,9 +183,20 @@ class Store:
             elif counts is False:
                 self.folder.remove([*written, TEMPORARY])
             raise
+        fresh = [segment for segment in index.segments if segment.stored is None]
         self._adopt(manifest, raw, index)
         self.folder.sweep(self._kept_files())
+        for segment in fresh:
+            if segment.index.nbytes >= SMALL:
+                with suppress(EngineError, MemoryError):  # it is in memory as well
+                    self._map(segment)
         return self.version
+
+    def _map(self, segment: Segment) -> None:
+        """Give back the memory of what is in files now."""
+        mapped = loaded_segment(self.folder, segment.stored or {}, segment.index, verify=False)
+        mapped.index._n_changes = segment.index._n_changes
+        segment.index = mapped.index
 
     def _adopt(self, manifest: dict[str, Any], raw: bytes, index: Segments) -> None:
         self.manifest, self._raw = manifest, raw

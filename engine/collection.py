@@ -519,10 +519,11 @@ class Collection:
 
     def _require_memory(self, n: int, what: str) -> None:
         """Refuse work on `n` rows that by an estimate takes more memory than there may be."""
-        needed = self.index.nbytes + n * row_bytes(self.index)
+        held = self.index.unstored_nbytes if isinstance(self.index, Segments) else self.index.nbytes
+        needed = held + n * row_bytes(self.index)
         if needed > self._memory_limit:
             raise MemoryError(
-                f"to {what} {n} rows takes about {needed} bytes with the {len(self)} there are, "
+                f"to {what} {n} rows takes about {needed} bytes with what is in memory, "
                 f"memory_limit is {self._memory_limit}"
             )
 

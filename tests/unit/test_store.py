@@ -347,7 +347,7 @@ def test_what_would_take_too_much_memory_is_refused(tmp_path: Path, folder: bool
     path = tmp_path / "c" if folder else None
     collection = Collection.create(path, dim=DIM, memory_limit=50_000)
     collection.add(rows(100))
-    with pytest.raises(MemoryError, match=r"to add 1000 rows takes about \d+ bytes with the 100 there are, .* 50000"):
+    with pytest.raises(MemoryError, match=r"to add 1000 rows takes about \d+ bytes with what is in memory, .* 50000"):
         collection.add(rows(1000))
     with pytest.raises(MemoryError, match="to add 1000 rows"):
         collection.upsert(rows(1000), np.arange(1000))
@@ -357,11 +357,11 @@ def test_what_would_take_too_much_memory_is_refused(tmp_path: Path, folder: bool
     with pytest.raises(InvalidArgumentError, match="memory_limit is 0"):
         Collection.create(dim=2, memory_limit=0)
     if folder:
-        small = Collection.open(tmp_path / "c", mode="w", memory_limit=10_000)
+        small = Collection.open(tmp_path / "c", mode="w", memory_limit=5_000)
         small.delete([0])
         with pytest.raises(MemoryError, match="to merge 99 rows"):
             small.optimize()
-        small.delete(np.arange(1, 60))
+        small.delete(np.arange(1, 31))
         assert small.commit() == 3  # without the merge that is due
         assert sizes(small) == [100]
 
@@ -435,6 +435,20 @@ def test_a_search_of_segments_is_that_of_one_index(tmp_path: Path) -> None:
     np.testing.assert_array_equal(near.offsets, expected_near.offsets)
     np.testing.assert_array_equal(near.ids, expected_near.ids)
     np.testing.assert_array_equal(near.distances, expected_near.distances)
+
+
+def test_what_was_committed_is_mapped(tmp_path: Path) -> None:
+    collection = Collection.create(tmp_path / "c", dim=64)
+    vectors = np.random.default_rng(0).normal(size=(9000, 64)).astype(np.float32)
+    collection.add(vectors)
+    before = collection.search(vectors[:20], k=5)
+    collection.commit()
+    assert f"{tmp_path}/c/000000-vectors.npy" in Path("/proc/self/maps").read_text()
+    assert (collection.search(vectors[:20], k=5).ids == before.ids).all()
+    collection.delete([3])
+    assert collection.add(vectors[3]).tolist() == [9000]
+    collection.commit()
+    assert collection.search(vectors[3], k=1).ids.tolist() == [[9000]]
 
 
 def test_ids_across_segments(tmp_path: Path) -> None:
