@@ -173,7 +173,9 @@ class Store:
             of_commit = {"version": self.version + 1, "next_file": self._next_file, "earlier": earlier}
             manifest = json.loads(as_json(of_commit | body, "what is to be stored"))
             raw = framed(json.dumps(manifest).encode())
+            fresh = [segment for segment in index.segments if segment.stored is None]
             self.folder.publish(raw)
+            self._adopt(manifest, raw, index)
         except BaseException:
             self.folder.forget()
             counts = bool(raw) and self.folder.counts(raw)
@@ -183,12 +185,10 @@ class Store:
             elif counts is False:
                 self.folder.remove([*written, TEMPORARY])
             raise
-        fresh = [segment for segment in index.segments if segment.stored is None]
-        self._adopt(manifest, raw, index)
-        self.folder.sweep(self._kept_files())
-        for segment in fresh:
-            if segment.index.nbytes >= SMALL:
-                with suppress(EngineError, MemoryError):  # it is in memory as well
+        with suppress(EngineError, MemoryError):  # neither is needed
+            self.folder.sweep(self._kept_files())
+            for segment in fresh:
+                if segment.index.nbytes >= SMALL:
                     self._map(segment)
         return self.version
 
@@ -240,6 +240,7 @@ class Store:
             return []
         name = f"manifest-{self.version}.json"
         written.append(name)
+        self.folder.remove([name])  # of a commit that failed so badly that it could not tell whether it had
         self.folder.write_manifest(name, self._raw)
         entry = {"version": self.version, "file": name, "xxh3_64": xxhash.xxh3_64_hexdigest(self._raw)}
         return [*self.manifest["earlier"], entry][-self.manifest["keep"] :]

@@ -43,6 +43,8 @@ class WriterLock:
         except OSError as error:
             holder = holder_of(self._descriptor)
             os.close(self._descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise StorageError(error.errno, f"cannot lock collection: {error.strerror}", folder) from error
             raise LockedError(error.errno, f"collection is being written to by {holder}", folder) from None
         with suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(self._descriptor, 0)

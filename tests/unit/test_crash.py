@@ -142,6 +142,52 @@ def test_after_a_rename_that_was_not_synced_the_next_commit_waits(folder: Path, 
     assert calls == ["fsync"]
 
 
+def test_a_failure_that_cannot_tell_what_it_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename reports an error, and then the manifest cannot be read: nothing is removed that might count."""
+    collection = changed(folder)
+    real = os.replace
+
+    def renamed_all_the_same(*paths: Any) -> None:
+        real(*paths)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", renamed_all_the_same)
+        patched.setattr("engine._folder.Folder.counts", lambda *_: None)
+        with pytest.raises(StorageError):
+            collection.commit()
+    check(Collection.open(folder), AFTER)
+    add(collection, [200])
+    assert collection.commit() == 5
+    check(Collection.open(folder), [*AFTER, 200])
+    collection.close()
+    opened = Collection.open(folder, mode="w")
+    check(opened, [*AFTER, 200])
+    opened.verify()
+
+
+def test_a_stop_right_after_the_rename(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine._store import Store
+
+    collection = changed(folder)
+    real = Store._adopt
+    stops = [KeyboardInterrupt]
+
+    def adopt(*arguments: Any) -> None:
+        if stops:
+            raise stops.pop()
+        real(*arguments)
+
+    monkeypatch.setattr(Store, "_adopt", adopt)
+    with pytest.raises(KeyboardInterrupt):
+        collection.commit()
+    assert collection.version == 5
+    add(collection, [200])
+    assert collection.commit() == 6
+    collection.close()
+    check(Collection.open(folder, mode="w"), [*AFTER, 200])
+
+
 def test_short_writes(folder: Path) -> None:
     collection = changed(folder)
     disk = Disk(folder)
