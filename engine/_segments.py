@@ -192,12 +192,18 @@ class Segments(Index):
                 raise InvalidArgumentError(f"ids[{row}] is {given[row]}, which is in the index already")
         last = self._open()
         segment = last if last is not None else Segment.of(self._empty("exact"))
-        added = segment.index.add(matrix, given)
+        n_before = len(segment)
+        self._n_changes += len(matrix)  # first, so that a stop halfway is noticed
+        try:
+            added = segment.index.add(matrix, given)
+        except BaseException:
+            if len(segment) == n_before:
+                self._n_changes -= len(matrix)
+            raise
         segment.gone = np.zeros(len(segment), np.bool_)
         if last is None:
             self.segments = [*self.segments, segment]
         self.next_id = max(self.next_id, int(added.max()) + (int(added.max()) != LARGEST))
-        self._n_changes += len(added)
         return added
 
     def remove(self, ids: ArrayLike) -> int:
@@ -208,7 +214,8 @@ class Segments(Index):
         unique, counts = np.unique(given, return_counts=True)
         if len(unique) < len(given):
             raise InvalidArgumentError(f"ids holds {unique[counts > 1][0]} twice")
-        for start, segment in reversed(list(self.starts())):  # first the open one, which may refuse
+        self._n_changes += len(given)  # first, so that a stop halfway is noticed
+        for start, segment in reversed(list(self.starts())):
             inside = (places >= start) & (places < start + len(segment))
             if not inside.any():
                 continue
@@ -219,7 +226,6 @@ class Segments(Index):
                 segment.bury(places[inside] - start)
         if not len(self.segments[-1]):
             self.segments = self.segments[:-1]
-        self._n_changes += len(given)
         return len(given)
 
     def due(self) -> tuple[int, bool] | None:

@@ -225,6 +225,37 @@ def test_one_file_of_a_folder(tmp_path: Path) -> None:
     assert len(collection) == 52
 
 
+@pytest.mark.parametrize("method", ["add", "remove"])
+@pytest.mark.parametrize("after", [True, False])
+def test_a_change_that_is_stopped_is_undone_or_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, after: bool
+) -> None:
+    """Ctrl-C right before or right after the core has changed its rows."""
+    collection = filled(tmp_path / "c")
+    collection.add(rows(9, 1))
+    real = getattr(engine.Index, method)
+
+    def stopped(*arguments: Any) -> None:
+        if after:
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.Index, method, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            collection.add(rows(3, 2)) if method == "add" else collection.delete([55])
+    if method == "add" and not after:
+        assert collection.add(rows(3, 2)).tolist() == [59, 60, 61]
+        assert collection.commit() == 3
+    else:
+        for work in (collection.commit, lambda: collection.count("year > 1"), lambda: collection.add(rows(1))):
+            with pytest.raises(InvalidArgumentError, match=r"rollback\(\) helps"):
+                work()
+        collection.rollback()
+        assert collection.commit() == 2
+    Collection.open(tmp_path / "c").verify()
+
+
 # ---- who may do what
 
 
