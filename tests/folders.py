@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from engine import Collection, EngineError
+from engine import Collection, EngineError, col
 from engine._folder import framed
 
 DIM = 4
@@ -62,7 +62,7 @@ def check(collection: Collection, ids: Any) -> None:
     assert np.array_equal(found.ids[:, 0], ids)
     assert found.attributes["number"][:, 0].tolist() == ids.tolist()
     assert found.attributes["word"][:, 0].tolist() == [None if i % 3 == 0 else f"w{i % 5}" for i in ids]
-    assert collection.count("even") == int((ids % 2 == 0).sum())
+    assert collection.count(col("even").isin([True])) == int((ids % 2 == 0).sum())
 
 
 def files(folder: Path) -> list[Path]:
@@ -98,8 +98,8 @@ def use(folder: Path) -> None:
     try:
         opened = Collection.open(folder)
         opened.search(np.ones((3, 4)), k=5, columns=list(opened.schema))
-        opened.search(np.ones((3, 4)), k=5, exact=True, filter="number > 5")
-        opened.count("word = 'w1' OR even")
+        opened.search(np.ones((3, 4)), k=5, exact=True, filter=col("number") > 5)
+        opened.count((col("word") == "w1") | col("even").isin([True]))
         opened.get(opened.index.ids)
         opened.verify()
     except EngineError:
