@@ -9,9 +9,9 @@ SOURCES := $(shell find csrc bindings -type f)
 
 CPP = find csrc bindings tests/cpp -name '*.[hc]pp' -o -name '*.inc'
 
-.PHONY: help demo test lint tidy format stubs bench sanitize sanitize-address sanitize-thread package clean
+.PHONY: help demo test stress lint tidy format stubs bench sanitize sanitize-address sanitize-thread package clean
 help:
-	@echo "make demo | test | lint | tidy | format | stubs | bench | sanitize | package | clean"
+	@echo "make demo | test | stress | lint | tidy | format | stubs | bench | sanitize | package | clean"
 
 # Installs once, and again when the core or what it needs has changed.
 $(VENV)/.installed: pyproject.toml setup.py requirements/constraints.txt $(SOURCES)
@@ -24,6 +24,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(PY) -m pytest
+
+# Collections in folders under kills, power losses, damage, threads and processes; what each did is printed
+stress: $(VENV)/.installed
+	$(PY) -m pytest -m stress -s tests/stress
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check

@@ -69,6 +69,11 @@ Examples
             return to_array(std::move(rows));
           },
           "The rows allowed, ascending, int64.")
+      .def("slice", &Bitmap::slice, py::arg("begin"), py::arg("end"), "The rows from `begin` to `end`, counted from 0.")
+      .def("compress", &Bitmap::compress, py::arg("rows"),
+           "Over the members of the bitmap `rows`, counted from 0: those of them that are allowed here.")
+      .def("spread", &Bitmap::spread, py::arg("rows"),
+           "The reverse of `compress`: over as many rows as the bitmap `rows`, only members of which are allowed.")
       .def(py::self & py::self)
       .def(py::self | py::self)
       .def(py::self ^ py::self)

@@ -44,6 +44,10 @@ class Bitmap:
     def __or__(self, arg0: Bitmap) -> Bitmap: ...
     def __repr__(self) -> str: ...
     def __xor__(self, arg0: Bitmap) -> Bitmap: ...
+    def compress(self, rows: Bitmap) -> Bitmap:
+        """
+        Over the members of the bitmap `rows`, counted from 0: those of them that are allowed here.
+        """
     def count(self) -> int:
         """
         Number of rows allowed.
@@ -51,6 +55,16 @@ class Bitmap:
     def rows(self) -> numpy.typing.NDArray[numpy.int64]:
         """
         The rows allowed, ascending, int64.
+        """
+    def slice(
+        self, begin: typing.SupportsInt | typing.SupportsIndex, end: typing.SupportsInt | typing.SupportsIndex
+    ) -> Bitmap:
+        """
+        The rows from `begin` to `end`, counted from 0.
+        """
+    def spread(self, rows: Bitmap) -> Bitmap:
+        """
+        The reverse of `compress`: over as many rows as the bitmap `rows`, only members of which are allowed.
         """
     def to_mask(self) -> numpy.typing.NDArray[numpy.bool]:
         """

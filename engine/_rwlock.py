@@ -1,10 +1,10 @@
-"""A lock that many readers hold at once, or one writer alone."""
+"""A lock that many readers hold at once, or one writer alone; and one for whoever prepares a change beside readers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition
+from threading import Condition, Lock
 
 __all__ = ["ReadWriteLock"]
 
@@ -12,10 +12,12 @@ __all__ = ["ReadWriteLock"]
 class ReadWriteLock:
     """Writers come first: readers who arrive while one waits are let in after it.
 
-    Not reentrant: who holds it must not ask for it again.
+    Long changes are prepared while `changing`, beside readers but before all other changes, and then made while
+    `exclusive`. Not reentrant: who holds it must not ask for it again.
     """
 
     def __init__(self) -> None:
+        self._changing = Lock()
         self._changed = Condition()
         self._n_readers = 0
         self._n_waiting = 0
@@ -38,6 +40,18 @@ class ReadWriteLock:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
+        with self.changing(), self.exclusive():
+            yield
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Others may read and none may change."""
+        with self._changing:
+            yield
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """While `changing`: until it ends nobody reads."""
         with self._changed:
             self._n_waiting += 1
             try:

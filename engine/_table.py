@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +13,13 @@ from ._core import Bitmap
 from .attributes import Attributes
 from .columns import TypedColumn
 from .exceptions import InvalidArgumentError
+from .filters import Schema
 from .index import Index
 
-__all__ = ["Table"]
+if TYPE_CHECKING:
+    from ._segments import Segment, Segments
+
+__all__ = ["SegmentTable", "Table"]
 
 
 class Table:
@@ -25,11 +30,20 @@ class Table:
     """
 
     def __init__(self, index: Index, attributes: Attributes) -> None:
-        self.attributes = attributes
+        self._attributes = attributes
         self._index = index
         self._ids: Attributes | None = None  # None: as in the index
         self._n_changes = index._n_changes  # of the index, when the attributes last fitted it
         self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
+
+    @property
+    def attributes(self) -> Attributes:
+        return self._attributes
+
+    @property
+    def schema(self) -> Schema:
+        """What each column holds."""
+        return self.attributes.schema
 
     @property
     def version(self) -> int:
@@ -83,16 +97,16 @@ class Table:
 
     def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
         """Columns of rows, NULL where an id is -1."""
-        self._check()
+        self.check()
         missing = ids < 0
-        if missing.any():
-            ids = np.where(missing, self._sorted()[0][0], ids)
-        columns = self.attributes.take(self._rows_of(ids), names)
+        rows = np.zeros(len(ids), np.int64)
+        rows[~missing] = self._rows_of(ids[~missing])
+        columns = self.attributes.take(rows, names)
         return {name: column._replace(nulls=column.nulls | missing) for name, column in columns.items()}
 
     def where(self, predicate: object) -> Bitmap:
         """The rows of the index for which `predicate` is true."""
-        self._check()
+        self.check()
         rows = self.attributes.where(predicate)
         if self._ids is None:
             return rows
@@ -100,7 +114,7 @@ class Table:
 
     def count(self, predicate: object) -> int:
         """Number of rows for which `predicate` is true."""
-        self._check()
+        self.check()
         return self.attributes.count(predicate)
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -137,14 +151,101 @@ class Table:
 
     def _fit(self) -> None:
         """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
-        self._check()
+        self.check()
         if self._index._n_changes != self._n_changes:
             self.attributes.drop(np.arange(len(self.attributes)))
             self.attributes.append_typed(len(self._index), {})
             self._ids = None
             self._n_changes = self._index._n_changes
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
-        if self.attributes.schema and self._index._n_changes != self._n_changes:
+        if self.schema and self._index._n_changes != self._n_changes:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
+
+
+class SegmentTable(Table):
+    """Attributes beside an index of segments: its rows are in the places of the index.
+
+    Parameters
+    ----------
+    index : Segments
+    schema : mapping of names to types
+    load : callable, optional
+        Makes the attributes when they are first needed. Default: there are no rows.
+    """
+
+    _index: Segments
+
+    def __init__(self, index: Segments, schema: Schema, load: Callable[[], Attributes] | None = None) -> None:
+        super().__init__(index, Attributes(schema=schema))
+        self._load = load
+        self._loading = Lock()
+
+    @property
+    def attributes(self) -> Attributes:
+        with self._loading:
+            if self._load is not None:
+                self._attributes, self._load = self._load(), None
+            return self._attributes
+
+    @property
+    def schema(self) -> Schema:
+        return self._attributes.schema
+
+    def remove(self, ids: NDArray[np.int64]) -> int:
+        self.check()
+        places = self._rows_of(ids)
+        first = self._index.n_closed
+        order = np.argsort(places)[::-1]
+        n_removed = self._index.remove(ids[order])
+        self.attributes.drop(places[order][places[order] >= first])  # which moves the last rows, as the index does
+        self._n_changes = self._index._n_changes
+        return n_removed
+
+    def update(self, ids: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
+        for segment in self._index.segments:  # first, since one too many does no harm
+            if (segment.find(ids) >= 0).any():
+                segment.columns_changed.update(columns)
+        super().update(ids, columns)
+
+    def optimize(self) -> None:
+        self.replace(0, self._index.merged())
+
+    def replace(self, first: int, merged: Segment | None) -> None:
+        """`Segments.replace`, and the attributes follow."""
+        self.check()
+        start = sum(map(len, self._index.segments[:first]))
+        places = np.empty(0, np.int64) if merged is None else self._index.find(merged.index.ids)
+        columns = self.attributes.take(places)
+        self._n_changes = -1  # should something stop this halfway
+        self.attributes.truncate(start)
+        self.attributes.append_typed(len(places), columns)
+        self._index.replace(first, merged)
+        self._n_changes = self._index._n_changes
+
+    def where(self, predicate: object) -> Bitmap:
+        self.check()
+        places = self.attributes.where(predicate)
+        return places.compress(self._index.live) if self._index.n_dead else places
+
+    def count(self, predicate: object) -> int:
+        return self.where(predicate).count() if self._index.n_dead else super().count(predicate)
+
+    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self._index.find(ids) >= 0
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        places = self._index.find(ids)
+        if (places < 0).any():
+            raise InvalidArgumentError(f"ids holds {ids[places < 0][0]}, which is not in the collection")
+        return places
+
+    def _fit(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        if self._index._n_changes != self._n_changes:
+            raise InvalidArgumentError(
+                "index has changed, its attributes have not: use the collection to change rows; rollback() helps"
+            )

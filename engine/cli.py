@@ -195,14 +195,19 @@ def info(
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="An index or a collection.")],
+    file: Annotated[Path, typer.Argument(help="An index, or a collection in a file or a folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check every byte of a file by its checksum, then what it holds, down to the links of a graph; 1 if damaged."""
-    index = Index.load(file)
-    if COLLECTION in index.metadata:
-        index = Collection.open(file).index
-    report = index.verify()
+    """Check every byte by its checksum, then what is held, down to the links of a graph; 1 if damaged.
+
+    Of a folder all versions that are kept are checked.
+    """
+    if file.is_dir() or COLLECTION in Index.load(file).metadata:
+        collection = Collection.open(file)
+        index, report = collection.index, collection.verify()
+    else:
+        index = Index.load(file)
+        report = index.verify()
     if as_json:
         print(json.dumps({"file": str(file), "kind": index.kind, "rows": len(index), "sound": True, "report": report}))
         return
@@ -311,7 +316,7 @@ def description(collection: Collection, file: Path) -> dict[str, Any]:
     labels = [] if collection.labels is None else collection.labels.tolist()
     return {
         "file": str(file),
-        "file_bytes": file.stat().st_size,
+        "file_bytes": sum(each.stat().st_size for each in file.iterdir()) if file.is_dir() else file.stat().st_size,
         "rows": len(index),
         "dim": index.dim,
         "metric": index.metric,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -12,23 +14,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _builders
 from ._core import Bitmap
+from ._packed import packed, unpacked
 from ._rwlock import ReadWriteLock
-from ._table import Table
-from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, show
+from ._segments import Segments
+from ._store import Store
+from ._table import SegmentTable, Table
+from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, memory_bytes, show
 from .attributes import Attributes, as_names, filled
 from .columns import TypedColumn, loaded
-from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError
+from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, UnsupportedError
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
+from .storage import write_container
 from .texts import as_texts
-from .types import IndexKind, Metric, Plan, SearchResult, SearchStats, VectorDtype
+from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype, together
 
 __all__ = ["Collection"]
 
 FORMAT = "nearfield.collection"
-VERSION = 2
+VERSION = 3
 Side = Literal["query", "document"]
 Kind = Literal["vectors", "texts", "images"]
 Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
@@ -37,7 +43,9 @@ Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
 class Collection:
     """Vectors under int64 ids, each row with attributes, and the encoder that turns images or texts into more of them.
 
-    Made by `create`, `from_images`, `from_texts` or `open`; in memory until it is saved.
+    Made by `create`, `from_images`, `from_texts` or `open`: in memory, from where `save` writes one file, or in a
+    folder, which keeps what was committed, whatever happens. As a context manager it commits at the end of the block,
+    or does not where that raises, and closes the folder.
 
     Attributes
     ----------
@@ -59,9 +67,19 @@ class Collection:
     >>> collection.search([2, 1], k=2, filter="label = 'north'").ids.tolist()
     [[1, -1]]
 
+    In a folder:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "places")
+    >>> with engine.Collection.create(path, dim=2) as collection:
+    ...     ids = collection.add([[1, 0], [0, 1]], attributes={"label": ["east", "north"]})
+    >>> len(engine.Collection.open(path)), engine.Collection.open(path).versions
+    (2, [1, 2])
+
     Notes
     -----
-    Any number of threads may search; changes wait for them and for each other.
+    Any number of threads may search; changes wait for them and for each other. A folder has one writer and any number
+    of readers, in any processes: these see the version that they have opened. docs/folder_format.md has its layout.
     """
 
     def __init__(self, index: Index, *, encoder: Encoder | None = None) -> None:
@@ -72,12 +90,15 @@ class Collection:
         self._lock = ReadWriteLock()
         self._kind: Kind | None = None  # of the first items that were encoded
         self._encoder: Encoder | None = None
+        self._store: Store | None = None  # None: in memory
+        self._memory_limit = memory_bytes()
         if encoder is not None:
             self.encoder = encoder
 
     @classmethod
     def create(
         cls,
+        path: str | os.PathLike[str] | None = None,
         *,
         dim: int | None = None,
         metric: Metric = "cosine",
@@ -85,11 +106,16 @@ class Collection:
         dtype: VectorDtype = "float32",
         schema: Schema | None = None,
         encoder: Encoder | None = None,
+        keep: int = 4,
+        memory_limit: int | None = None,
     ) -> Collection:
         """Make an empty collection.
 
         Parameters
         ----------
+        path : path_like, optional
+            Folder to keep it in, which must be empty or not there; its version 1 is committed at once. Default: in
+            memory.
         dim : int, optional
             Default: that of the encoder.
         metric, kind, dtype
@@ -99,13 +125,31 @@ class Collection:
             them). Others come with the first values they get, and take their type.
         encoder : Encoder, optional
             Without one, the collection takes and searches vectors only.
+        keep : int, default 4
+            Versions before the last that `open` finds in the folder; at least 1.
+        memory_limit : int, optional
+            Bytes. What would take more, by an estimate, is refused before it begins. Default: the memory of the
+            machine, or of the container.
+
+        Raises
+        ------
+        StorageError
+            There is something in the folder, or the disk said no.
         """
+        keep, limit = as_count(keep, "keep"), as_limit(memory_limit)
         if encoder is not None:
             dim = as_encoder(encoder).dim if dim is None else dim
         if dim is None:
             raise InvalidArgumentError("dim is None, expected an integer, or an encoder to take it from")
         collection = cls(Index(dim, metric=metric, kind=kind, dtype=dtype), encoder=encoder)
-        collection._table = Table(collection.index, Attributes(schema=schema))
+        collection._memory_limit = limit
+        if path is None:
+            collection._table = Table(collection.index, Attributes(schema=schema))
+            return collection
+        index = Segments(collection.index)
+        table = SegmentTable(index, schema or {})
+        collection._take(index, table)
+        collection._store = Store.create(as_path(path), index, table, collection._meta(), keep=keep)
         return collection
 
     @classmethod
@@ -114,6 +158,7 @@ class Collection:
         folder: str | os.PathLike[str],
         encoder: Encoder,
         *,
+        path: str | os.PathLike[str] | None = None,
         labels: Literal["folder"] | None = "folder",
         batch_size: int = 64,
         workers: int = 2,
@@ -130,6 +175,8 @@ class Collection:
             Walked completely, in sorted order; ids count the images taken in.
         encoder : Encoder
             For example ``encoders.get("pixels")``.
+        path : path_like, optional
+            As for `create`; everything is committed at the end.
         labels : "folder" or None
             "folder": the subfolder of `folder` that an image lies in is its label; images outside any subfolder are
             skipped then, unless all of them are.
@@ -163,10 +210,12 @@ class Collection:
         >>> collection.paths.tolist(), collection.labels
         (['red.png'], None)
         """
-        collection = cls.create(metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
-        _builders.add_folder(
-            collection, folder, encoder, labels=labels, batch_size=batch_size, workers=workers, progress=progress
-        )
+        collection = cls.create(path, metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
+        with collection._closed_after_error():
+            _builders.add_folder(
+                collection, folder, encoder, labels=labels, batch_size=batch_size, workers=workers, progress=progress
+            )
+            collection.commit()
         return collection
 
     @classmethod
@@ -175,6 +224,7 @@ class Collection:
         texts: Sequence[str],
         encoder: Encoder,
         *,
+        path: str | os.PathLike[str] | None = None,
         ids: ArrayLike | None = None,
         labels: Sequence[Any] | None = None,
         attributes: Mapping[str, Sequence[Any]] | None = None,
@@ -192,6 +242,8 @@ class Collection:
             At least one. They become the column "text".
         encoder : Encoder
             For example ``encoders.get("sbert:all-MiniLM-L6-v2")``.
+        path : path_like, optional
+            As for `create`; everything is committed at the end.
         ids : array_like of int, optional
             Default: the position in `texts`, also where others were skipped.
         labels : sequence, optional
@@ -215,59 +267,119 @@ class Collection:
         InvalidArgumentError
             No texts, or none that can be used; ids or attributes that do not fit them.
         """
-        collection = cls.create(metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
-        _builders.add_texts(
-            collection,
-            texts,
-            encoder,
-            ids=ids,
-            labels=labels,
-            attributes=attributes,
-            batch_size=batch_size,
-            progress=progress,
-        )
+        collection = cls.create(path, metric=metric, kind=kind, dtype=dtype, encoder=as_encoder(encoder))
+        with collection._closed_after_error():
+            _builders.add_texts(
+                collection,
+                texts,
+                encoder,
+                ids=ids,
+                labels=labels,
+                attributes=attributes,
+                batch_size=batch_size,
+                progress=progress,
+            )
+            collection.commit()
         return collection
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, encoder: Encoder | None = None) -> Collection:
-        """Open what `save` wrote.
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mode: Literal["r", "w"] = "r",
+        version: int | None = None,
+        encoder: Encoder | None = None,
+        verify: bool = True,
+        n_threads: int | None = None,
+        memory_limit: int | None = None,
+    ) -> Collection:
+        """Open a folder, or a file that `save` wrote.
 
         Parameters
         ----------
         path : path_like
-            The file.
+            The folder, or the file, which is read into memory.
+        mode : {"r", "w"}, default "r"
+            "w": for changes, which one at a time may make; what commits that did not end have left is removed. A file
+            has mode "r" only: what was opened may change, and is saved anew.
+        version : int, optional
+            Of a folder, one of those that `versions` lists. Default: the last, the only one that can be changed.
         encoder : Encoder, optional
             The one that made the vectors; `encoder_info` of the opened collection tells its name. Without it the
             collection takes and searches vectors only, until `encoder` is set.
+        verify : bool, default True
+            Compare the checksums of all files of the version, which takes a pass over them. False, in mode "r" only:
+            sizes, and the manifest; damage may give wrong answers then.
+        n_threads : int, optional
+            As for `Index`.
+        memory_limit : int, optional
+            As for `create`.
 
         Raises
         ------
         EncoderMismatchError
             `encoder` is another than the one that made the vectors.
         CorruptIndexError
-            The file is damaged, or holds no collection.
+            A file is damaged or missing, or there is no collection in it.
+        LockedError
+            Another has it open for writing; the message says who.
         StorageError
-            It cannot be read.
+            It cannot be read, or not written to.
         """
-        index = Index.load(path)
-        collection = cls(index)
-        meta = index.metadata.pop(FORMAT, None)
         name = as_path(path)
-        if not isinstance(meta, dict):
-            raise CorruptIndexError(f"{name} holds an index but no collection; open it with Index.load")
-        if meta.get("version") != VERSION:
-            given = meta.get("version")
-            raise CorruptIndexError(f"{name} has collection version {given}, this release reads {VERSION}")
-        try:
-            columns = loaded(meta["schema"], meta["columns"], len(index))
-            collection._table = Table(index, filled(meta["schema"], columns, len(index)))
-            collection.skipped = [(file, reason) for file, reason in meta["skipped"]]
-            collection.encoder_info = dict(meta["encoder"])
-            collection._kind = meta.get("items", "texts" if "text" in collection.schema else None)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
+        as_choice(mode, "mode", ("r", "w"))
+        as_flag(verify, "verify")
+        limit = as_limit(memory_limit)
+        if os.path.isdir(name):
+            if mode == "w" and version is not None:
+                raise InvalidArgumentError(f"version is {show(version)} and mode 'w', expected mode 'r': it is past")
+            options: dict[str, Any] = {"version": version, "verify": verify, "n_threads": n_threads}
+            store, index, table = Store.open(name, write=mode == "w", **options)
+            collection = cls(index)
+            collection._store = store
+            try:
+                collection._take(index, table)
+            except BaseException:
+                store.close()
+                raise
+        else:
+            if mode == "w" or version is not None:
+                given = f"version is {show(version)}" if mode == "r" else "mode is 'w'"
+                raise InvalidArgumentError(f"{given}, which only the folder of a collection has: {name} is none")
+            collection = cls._from_file(name, n_threads)
+        collection._memory_limit = limit
         if encoder is not None:
             collection.encoder = encoder
+        return collection
+
+    @classmethod
+    def _from_file(cls, name: str, n_threads: int | None) -> Collection:
+        index = Index.load(name, n_threads=n_threads)
+        arrays = index._unverified  # those of the columns among them
+        assert arrays is not None
+        collection = cls(index)
+        meta = index.metadata.pop(FORMAT, None)
+        if not isinstance(meta, dict):
+            raise CorruptIndexError(f"{name} holds an index but no collection; open it with Index.load")
+        if meta.get("version") not in (2, VERSION):
+            given = meta.get("version")
+            raise CorruptIndexError(f"{name} has collection version {given}, this release reads 2 and {VERSION}")
+        try:
+            if meta["version"] == 2:
+                columns = loaded(meta["schema"], meta["columns"], len(index))
+            else:
+                arrays.verify(names=[key for held in meta["columns"].values() for key in held.values()])
+                columns = {
+                    column: unpacked(
+                        meta["schema"][column], {role: arrays[key] for role, key in held.items()}, len(index)
+                    )
+                    for column, held in meta["columns"].items()
+                }
+            collection._table = Table(index, filled(meta["schema"], columns, len(index)))
+            collection._take_meta(meta)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
         return collection
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -278,20 +390,173 @@ class Collection:
         StorageError
             The disk said no; what stood at `path` before is untouched.
         """
-        columns = self._table.take(self.index.ids)
-        meta = {
-            "version": VERSION,
-            "schema": self.schema,
-            "columns": {name: column.plain() for name, column in columns.items()},
-            "skipped": [list(entry) for entry in self.skipped],
-            "encoder": self.encoder_info,
-            "items": self._kind,
-        }
-        self.index.metadata[FORMAT] = meta
+        with self._lock.changing():
+            if self._store:
+                self._store.require_verified()
+            index = self.index.whole() if isinstance(self.index, Segments) else self.index
+            index._verify_file()
+            parts = index._core.parts()
+            described: dict[str, dict[str, str]] = {}
+            for i, (name, column) in enumerate(self._table.take(index.ids).items()):
+                arrays = packed(column)
+                described[name] = {role: f"column{i}_{role}" for role in arrays}
+                parts |= {described[name][role]: array for role, array in arrays.items()}
+            meta = {"version": VERSION, "schema": self.schema, "columns": described, **self._meta()}
+            header = index._header()
+            header["metadata"] = index.metadata | {FORMAT: meta}
+            write_container(path, header, parts)
+
+    @property
+    def path(self) -> str | None:
+        """The folder; None in memory."""
+        return self._store.folder.path if self._store else None
+
+    @property
+    def versions(self) -> list[int]:
+        """The versions in the folder that `open` finds, the last one of them at the end; none in memory."""
+        return self._store.versions if self._store else []
+
+    def commit(self) -> int:
+        """Make all changes so far last, in the folder; in memory there is nothing to do.
+
+        Returns
+        -------
+        int
+            The version; the last one where nothing has changed.
+
+        Raises
+        ------
+        StorageError
+            The disk said no. Readers see the last version as it was, and the changes are still here, to be committed
+            later. Where the error came after the new manifest was in place, the version counts, and the next commit
+            makes sure that it is on the disk.
+        LockedError
+            The collection was closed, or belongs to the process that this one was forked from.
+
+        Notes
+        -----
+        Small segments are merged first, so that there are few; of a graph, rows are linked when more than 20,000 and an
+        eighth of the graph are not. Searches go on meanwhile, other changes wait.
+        """
+        if not self._store:
+            return self.version
+        self._store.require_lock()
+        with self._lock.changing():
+            assert isinstance(self.index, Segments)
+            due = self.index.due()
+            if due:
+                with suppress(MemoryError):  # many segments are better than no commit
+                    self._merge(*due)
+            return self._store.commit(self.index, self._segment_table, self._meta())
+
+    def rollback(self) -> None:
+        """Forget all changes since the last commit; a collection in memory cannot."""
+        if not self._store:
+            raise UnsupportedError("a collection in memory has no commit to go back to: create it with a path")
+        self._store.require_lock()
+        with self._lock.changing():
+            index, table = self._store.reload(self.index._n_threads)
+            with self._lock.exclusive():
+                self._take(index, table)
+
+    def verify(self) -> dict[str, int]:
+        """Check every checksum and what the files hold, of every version that the folder keeps by now.
+
+        Returns
+        -------
+        dict
+            That of `Index.inspect`, for the last version.
+
+        Raises
+        ------
+        CorruptIndexError
+            A file is damaged or missing; ids are twice there; a graph is not sound, as `Index.verify` says.
+        """
+        if not self._store:
+            return self.index.verify()
+        with self._lock.changing():
+            return self._store.verify()
+
+    def close(self) -> None:
+        """Let others write to the folder. What was not committed is lost; searches go on."""
+        if self._store:
+            self._store.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self.index.save(path)
+            if kind is None and self._store and self._store.lock:
+                self.commit()
         finally:
-            del self.index.metadata[FORMAT]
+            self.close()
+
+    def __reduce__(self) -> Any:
+        if not self._store:
+            return super().__reduce__()
+        if self._store.lock:
+            raise UnsupportedError(
+                "a collection that is open for writing cannot be copied: commit, then open it to read"
+            )
+        return reopened, (self.path, self.version, self._encoder)
+
+    @contextmanager
+    def _closed_after_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Alone with the rows, which may be changed."""
+        if self._store:
+            self._store.require_lock()
+        with self._lock.writing():
+            yield
+
+    def _require_memory(self, n: int, what: str) -> None:
+        """Refuse work on `n` rows that by an estimate takes more memory than there may be."""
+        held = self.index.unstored_nbytes if isinstance(self.index, Segments) else self.index.nbytes
+        needed = held + n * row_bytes(self.index)
+        if needed > self._memory_limit:
+            raise MemoryError(
+                f"to {what} {n} rows takes about {needed} bytes with what is in memory, "
+                f"memory_limit is {self._memory_limit}"
+            )
+
+    @property
+    def _segment_table(self) -> SegmentTable:
+        assert isinstance(self._table, SegmentTable)
+        return self._table
+
+    def _merge(self, first: int, linked: bool) -> None:
+        """While changing: the segments from `first` on become one."""
+        assert isinstance(self.index, Segments)
+        self._require_memory(sum(segment.n_live for segment in self.index.segments[first:]), "merge")
+        merged = self.index.merged(first, linked=linked)
+        with self._lock.exclusive():
+            self._segment_table.replace(first, merged)
+
+    def _take(self, index: Segments, table: SegmentTable) -> None:
+        """Rows of a folder, and what its manifest says besides."""
+        self.index, self._table = index, table
+        if self._store:
+            try:
+                self._take_meta(self._store.manifest)
+            except (KeyError, TypeError, ValueError) as error:
+                raise CorruptIndexError(f"{self.path} is not a valid collection: {error}") from error
+
+    def _meta(self) -> dict[str, Any]:
+        skipped = [list(entry) for entry in self.skipped]
+        return {"skipped": skipped, "encoder": self.encoder_info, "items": self._kind}
+
+    def _take_meta(self, meta: Mapping[str, Any]) -> None:
+        self.skipped = [(file, reason) for file, reason in meta["skipped"]]
+        self.encoder_info = deepcopy(dict(meta["encoder"]))
+        self._kind = meta.get("items", "texts" if "text" in self.schema else None)
 
     @property
     def encoder(self) -> Encoder | None:
@@ -321,17 +586,18 @@ class Collection:
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
         """Every column as an array over the rows, in the order of `index.ids`."""
-        return {name: column.array() for name, column in self._table.take(self.index.ids).items()}
+        with self._lock.reading():
+            return {name: column.array() for name, column in self._table.take(self.index.ids).items()}
 
     @property
     def schema(self) -> Schema:
         """What each column holds."""
-        return self._table.attributes.schema
+        return self._table.schema
 
     @property
     def version(self) -> int:
-        """Grows with every change."""
-        return self._table.version
+        """In a folder that of the last commit; in memory it grows with every change."""
+        return self._store.version if self._store else self._table.version
 
     @property
     def paths(self) -> NDArray[Any] | None:
@@ -413,7 +679,8 @@ class Collection:
         # What an index refuses, an empty one of its kind refuses too: before anything is removed.
         dtype: VectorDtype = "float32" if self.index.dtype == "int8" else self.index.dtype
         Index(self.index.dim, metric=self.index.metric, dtype=dtype).add(vectors, keys)
-        with self._lock.writing():
+        self._require_memory(len(vectors), "add")
+        with self._writing():
             self._table.remove(keys[self._table.holds(keys)])
             self._table.insert(vectors, keys, columns)
         if self._kind is None and kind != "vectors":
@@ -439,7 +706,7 @@ class Collection:
         if len(np.unique(keys)) < len(keys):
             raise InvalidArgumentError("ids has an id more than once, expected each id once")
         columns = self._table.attributes.typed(attributes, len(keys))
-        with self._lock.writing():
+        with self._writing():
             self._table.update(keys, columns)
 
     def delete(self, ids: ArrayLike | None = None, *, filter: Filter | Condition | None = None) -> int:
@@ -460,16 +727,27 @@ class Collection:
         if (ids is None) == (filter is None):
             raise InvalidArgumentError(f"ids is {show(ids)} and filter {show(filter)}, expected one of them")
         keys = None if ids is None else as_ids(ids)
-        with self._lock.writing():
+        with self._writing():
             if keys is None:
                 allowed = self._allowed(filter)
                 keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
             return self._table.remove(np.unique(keys))
 
     def optimize(self) -> None:
-        """Drop removed rows of a graph, as `Index.optimize`; masks then refer to another order of rows."""
-        with self._lock.writing():
-            self._table.optimize()
+        """Drop removed rows of a graph, as `Index.optimize`; masks then refer to another order of rows.
+
+        In a folder all rows become one segment, and a graph links those that it has not linked yet. Searches go on
+        meanwhile; `commit` makes it last.
+        """
+        if not self._store:
+            with self._writing():
+                self._table.optimize()
+            return
+        self._store.require_lock()
+        with self._lock.changing():
+            assert isinstance(self.index, Segments)
+            if self.index.is_split:
+                self._merge(0, linked=True)
 
     def count(self, filter: Filter | Condition | None = None) -> int:
         """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""
@@ -479,9 +757,26 @@ class Collection:
             allowed = self._allowed(filter)
             return len(self) if allowed is None else allowed.count()
 
+    def to_arrow(self) -> Any:
+        """All rows as a ``pyarrow.Table``: ``id``, ``vector`` (fixed-size lists of float32), the columns; NULL is null.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A column is called "id" or "vector".
+        UnsupportedError
+            pyarrow is not installed.
+        """
+        from .interop.arrow import arrow_table
+
+        with self._lock.reading():
+            ids = self.index.ids
+            return arrow_table(ids, self.index.get(ids), self._table.take(ids))
+
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The vectors of `ids`, shape (n, dim); an unknown id raises InvalidArgumentError."""
-        return self.index.get(ids)
+        with self._lock.reading():
+            return self.index.get(ids)
 
     def search(
         self,
@@ -624,16 +919,33 @@ class Collection:
     def _add(
         self, vectors: NDArray[Any], ids: ArrayLike | None, columns: Mapping[str, TypedColumn]
     ) -> NDArray[np.int64]:
-        with self._lock.writing():
+        self._require_memory(len(vectors), "add")
+        with self._writing():
             return self._table.insert(vectors, ids, columns)
 
     def _column(self, name: str) -> NDArray[Any] | None:
-        return self._table.take(self.index.ids, [name])[name].array() if name in self.schema else None
+        with self._lock.reading():
+            return self._table.take(self.index.ids, [name])[name].array() if name in self.schema else None
 
     def _attributes_of(self, ids: NDArray[np.int64], names: list[str]) -> dict[str, NDArray[Any]]:
         """The columns `names` of the rows `ids`, NULL where the id is -1."""
         columns = self._table.take(ids.ravel(), names)
         return {name: column.array().reshape(ids.shape) for name, column in columns.items()}
+
+
+def reopened(path: str, version: int, encoder: Encoder | None) -> Collection:
+    return Collection.open(path, version=version, encoder=encoder)
+
+
+def as_limit(memory_limit: int | None) -> int:
+    return memory_bytes() if memory_limit is None else as_count(memory_limit, "memory_limit", most=2**63 - 1)
+
+
+def row_bytes(index: Index) -> int:
+    """What a row takes in memory while it is added, about: its vector, here and as it is kept, codes, ids and links."""
+    links = 4 * (index.M or 0)
+    fast = (12 + index.dim // 8) * (index.M or 0) if index.layout == "fast" else 0
+    return 8 * index.dim + index.dim + 40 + links + fast
 
 
 def as_encoder(encoder: Any) -> Encoder:
@@ -659,16 +971,3 @@ def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
 def is_condition(filter: object) -> TypeGuard[Condition]:
     """Whether it speaks of columns, and not of rows."""
     return isinstance(filter, (Predicate, str, Mapping))
-
-
-def together(stats: Sequence[SearchStats]) -> SearchStats:
-    """Of several searches as of one."""
-    return stats[0]._replace(
-        strategy="/".join(dict.fromkeys(each.strategy for each in stats)),
-        n_scored=sum(each.n_scored for each in stats),
-        n_rescored=sum(each.n_rescored for each in stats),
-        selectivity=sum(each.selectivity for each in stats) / len(stats),
-        seconds=sum(each.seconds for each in stats),
-        executor="/".join(dict.fromkeys(each.executor for each in stats)),
-        n_fallbacks=sum(each.n_fallbacks for each in stats),
-    )

@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedReader
 from mmap import ACCESS_READ
@@ -46,9 +46,10 @@ class Arrays(dict[str, NDArray[Any]]):
         self.path = path
         self.checksums: dict[str, str] = {}
 
-    def verify(self, most: float = math.inf) -> None:
+    def verify(self, most: float = math.inf, names: Iterable[str] | None = None) -> None:
         """Compare the checksums of arrays of up to `most` bytes; CorruptIndexError where one does not match."""
-        for name, array in self.items():
+        for name in self if names is None else names:
+            array = self[name]
             if array.nbytes <= most and f"{checksum(as_bytes(array)):016x}" != self.checksums[name]:
                 raise CorruptIndexError(f"{self.path} is damaged: the checksum of array {name!r} does not match")
 
@@ -151,7 +152,7 @@ def read_container(
     for name, entry in entries.items():
         dtype, shape, n_bytes = parse_entry(path, name, entry)
         end = position + n_bytes
-        if entry["offset"] != position - start or aligned(end) > len(data):
+        if entry.get("offset") != position - start or aligned(end) > len(data):
             raise CorruptIndexError(f"{path} is damaged: array {name!r} does not fit into the file")
         block = data[position:end]
         require_zeros(path, data[end : aligned(end)], f"array {name!r}")
@@ -230,13 +231,18 @@ def replace_file(path: str, parts: list[Bytes]) -> None:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
     except OSError as error:
         raise StorageError(error.errno, f"cannot write index: {error.strerror}", path) from error
+
+
+def sync_folder(path: str) -> None:
+    """Wait until the names of the files in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_preamble(path: str, file: BufferedReader) -> tuple[int, int]:
@@ -296,7 +302,7 @@ def parse_header(path: str, text: bytes) -> tuple[dict[str, Any], dict[str, Any]
 def parse_entry(path: str, name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     """Dtype, shape and bytes of an array, all of them possible; nothing is allocated yet."""
     try:
-        code, shape, n_bytes, _, _ = (entry[key] for key in ("dtype", "shape", "nbytes", "offset", "xxh3_64"))
+        code, shape, n_bytes, _ = (entry[key] for key in ("dtype", "shape", "nbytes", "xxh3_64"))
         integers = all(type(n) is int and n >= 0 for n in (n_bytes, *shape))
         if code in DTYPES and integers and len(shape) <= 32:
             item = np.dtype(code).itemsize

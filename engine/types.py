@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = [
     "SearchResult",
     "SearchStats",
     "VectorDtype",
+    "together",
 ]
 
 Metric = Literal["cosine", "ip", "l2"]
@@ -59,6 +60,19 @@ class SearchStats(NamedTuple):
     seconds: float
     executor: str = "exact"
     n_fallbacks: int = 0
+
+
+def together(stats: Sequence[SearchStats]) -> SearchStats:
+    """Of several searches as of one."""
+    return stats[0]._replace(
+        strategy="/".join(dict.fromkeys(each.strategy for each in stats)),
+        n_scored=sum(each.n_scored for each in stats),
+        n_rescored=sum(each.n_rescored for each in stats),
+        selectivity=sum(each.selectivity for each in stats) / len(stats),
+        seconds=sum(each.seconds for each in stats),
+        executor="/".join(dict.fromkeys(each.executor for each in stats)),
+        n_fallbacks=sum(each.n_fallbacks for each in stats),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,4 +67,40 @@ Bitmap Bitmap::operator~() const {
   return result;
 }
 
+Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
+  if (begin > end || end > size_)
+    invalid("the slice is " + std::to_string(begin) + " to " + std::to_string(end) + ", expected within " +
+            std::to_string(size_) + " rows");
+  Bitmap result(end - begin);
+  const std::size_t shift = begin % 64;
+  for (std::size_t w = 0; w < result.words_.size(); ++w) {
+    const std::size_t from = begin / 64 + w;
+    result.words_[w] = words_[from] >> shift;
+    if (shift && from + 1 < words_.size()) result.words_[w] |= words_[from + 1] << (64 - shift);
+  }
+  result.resize(result.size_);  // which drops the bits behind the end
+  return result;
+}
+
+Bitmap Bitmap::compress(const Bitmap& rows) const {
+  if (rows.size_ != size_) invalid("rows has " + std::to_string(rows.size_) + " rows, expected " + std::to_string(size_));
+  Bitmap result(rows.count_);
+  std::size_t place = 0;
+  rows.for_each([&](std::size_t row) {
+    if (test(row)) result.set(place);
+    ++place;
+  });
+  return result;
+}
+
+Bitmap Bitmap::spread(const Bitmap& rows) const {
+  if (rows.count_ != size_) invalid("rows holds " + std::to_string(rows.count_) + " rows, expected " + std::to_string(size_));
+  Bitmap result(rows.size_);
+  std::size_t place = 0;
+  rows.for_each([&](std::size_t row) {
+    if (test(place++)) result.set(row);
+  });
+  return result;
+}
+
 }  // namespace engine

@@ -1,9 +1,13 @@
-"""Collections against a dict of rows: whatever happens, filters see the rows as they are now."""
+"""Collections against a dict of rows: filters see the rows as they are now, folders keep them as committed."""
 
 from __future__ import annotations
 
+import copy
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine import Collection, InvalidArgumentError, col
+from engine import Collection, InvalidArgumentError, UnsupportedError, _segments, col
 
 DIM = 8
 WORDS = ["red", "green", "blue", "grün"]
@@ -35,8 +39,11 @@ class Rows(RuleBasedStateMachine):
     def start(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         schema: Any = {"year": "int64", "label": "keyword", "tags": "keywords"}
-        self.collection = Collection.create(dim=DIM, kind=self.kind, schema=schema)  # type: ignore[arg-type]
+        self.collection = self.created(schema)
         self.rows: dict[int, dict[str, Any]] = {}
+
+    def created(self, schema: Any) -> Collection:
+        return Collection.create(dim=DIM, kind=self.kind, schema=schema)  # type: ignore[arg-type]
 
     def some(self, data: st.DataObject, *, least: int = 0) -> list[int]:
         known = sorted(self.rows)
@@ -116,30 +123,94 @@ class Rows(RuleBasedStateMachine):
 
     @invariant()
     def answers(self) -> None:
-        if not self.rows:
+        self.check(self.collection, self.rows)
+
+    def check(self, collection: Collection, rows: dict[int, dict[str, Any]]) -> None:
+        assert sorted(collection.index.ids.tolist()) == sorted(rows)
+        assert len(collection) == len(rows)
+        if not rows:
             return
         query = np.full(DIM, 0.5, np.float32)
         query[0] = 3.5
         for predicate, passes in PREDICATES:
-            allowed = {key for key, row in self.rows.items() if passes(row)}
-            assert self.collection.count(predicate) == len(allowed)
-            found = self.collection.search(query, k=5, filter=predicate, exact=True, columns=["year", "label", "tags"])
+            allowed = {key for key, row in rows.items() if passes(row)}
+            assert collection.count(predicate) == len(allowed)
+            found = collection.search(query, k=5, filter=predicate, exact=True, columns=["year", "label", "tags"])
             ids = [key for key in found.ids[0].tolist() if key >= 0]
             assert len(ids) == min(5, len(allowed))
             assert allowed.issuperset(ids)
             for name in ("year", "label", "tags"):
-                assert found.attributes[name][0].tolist()[: len(ids)] == [self.rows[key][name] for key in ids]
-        each = self.collection.search([query] * 3, k=5, filter=[PREDICATES[0][0], None, PREDICATES[0][0]], exact=True)
-        alone = self.collection.search(query, k=5, filter=PREDICATES[0][0], exact=True)
+                assert found.attributes[name][0].tolist()[: len(ids)] == [rows[key][name] for key in ids]
+        each = collection.search([query] * 3, k=5, filter=[PREDICATES[0][0], None, PREDICATES[0][0]], exact=True)
+        alone = collection.search(query, k=5, filter=PREDICATES[0][0], exact=True)
         assert each.ids.tolist() == [
             *alone.ids.tolist(),
-            *self.collection.search(query, 5, exact=True).ids.tolist(),
+            *collection.search(query, 5, exact=True).ids.tolist(),
             *alone.ids.tolist(),
         ]
+
+
+class Stored(Rows):
+    """In a folder, where versions stay as they were committed."""
+
+    def created(self, schema: Any) -> Collection:
+        self.folder = Path(tempfile.mkdtemp())
+        self.versions: dict[int, dict[int, dict[str, Any]]] = {1: {}}
+        return Collection.create(self.folder / "c", dim=DIM, kind=self.kind, schema=schema)  # type: ignore[arg-type]
+
+    def teardown(self) -> None:
+        self.collection.close()
+        shutil.rmtree(self.folder)
+
+    @rule()
+    def copy(self) -> None:
+        with pytest.raises(UnsupportedError, match="cannot be copied"):
+            pickle.dumps(self.collection)
+
+    @rule()
+    def commit(self) -> None:
+        version = self.collection.commit()
+        assert version in (max(self.versions), max(self.versions) + 1)
+        self.versions[version] = copy.deepcopy(self.rows)
+        sizes = [len(segment) for segment in self.collection.index.segments]  # type: ignore[attr-defined]
+        assert all(size > 2 * sum(sizes[i + 1 :]) for i, size in enumerate(sizes[:-1]) if i or self.kind == "exact")
+
+    @rule()
+    def rollback(self) -> None:
+        self.collection.rollback()
+        self.rows = copy.deepcopy(self.versions[max(self.versions)])
+
+    @rule()
+    def reopen(self) -> None:
+        self.collection.close()
+        self.collection = Collection.open(self.folder / "c", mode="w")
+        self.rows = copy.deepcopy(self.versions[max(self.versions)])
+
+    @rule(back=st.integers(0, 5))
+    def travel(self, back: int) -> None:
+        version = max(self.versions) - back
+        kept = [number for number in sorted(self.versions) if number >= max(self.versions) - 4]
+        assert self.collection.versions == kept
+        if version in kept:
+            opened = Collection.open(self.folder / "c", version=version)
+            assert opened.version == version
+            self.check(opened, self.versions[version])
+            self.check(pickle.loads(pickle.dumps(opened)), self.versions[version])
+        else:
+            with pytest.raises(InvalidArgumentError, match="expected one that is kept"):
+                Collection.open(self.folder / "c", version=version)
 
 
 @pytest.mark.parametrize("kind", ["exact", "graph"])
 def test_a_collection_is_its_rows(kind: str) -> None:
     machine = type("Rows", (Rows,), {"kind": kind}).TestCase
     machine.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+    machine("runTest").runTest()
+
+
+@pytest.mark.parametrize("kind", ["exact", "graph"])
+def test_a_folder_is_what_was_committed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_segments, "FOLD", 40)
+    machine = type("Stored", (Stored,), {"kind": kind}).TestCase
+    machine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
     machine("runTest").runTest()

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 import engine
+from engine import InvalidArgumentError
 
 masks = npst.arrays(np.bool_, st.integers(0, 200))
 pairs = st.integers(0, 200).flatmap(lambda n: st.tuples(*[npst.arrays(np.bool_, n)] * 2))
@@ -103,3 +104,33 @@ def test_only_with_bitmaps() -> None:
 def test_repr_says_how_many() -> None:
     assert "3" in repr(engine.Bitmap(np.array([True, False, True])))
     assert "2" in repr(engine.Bitmap(np.array([True, False, True])))
+
+
+@given(mask=masks, data=st.data())
+def test_slice(mask: NDArray[np.bool_], data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(mask)))
+    end = data.draw(st.integers(begin, len(mask)))
+    part = engine.Bitmap(mask).slice(begin, end)
+    np.testing.assert_array_equal(part.to_mask(), mask[begin:end])
+    assert part.count() == mask[begin:end].sum()
+    assert part == engine.Bitmap(mask[begin:end])
+
+
+@given(pair=pairs)
+def test_compress_and_spread(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
+    left, right = pair
+    rows = engine.Bitmap(right)
+    part = engine.Bitmap(left).compress(rows)
+    np.testing.assert_array_equal(part.to_mask(), left[right])
+    np.testing.assert_array_equal(part.spread(rows).to_mask(), left & right)
+
+
+def test_parts_that_do_not_fit() -> None:
+    bitmap, other = engine.Bitmap(np.ones(5, np.bool_)), engine.Bitmap(np.ones(4, np.bool_))
+    for begin, end in ((3, 2), (0, 6)):
+        with pytest.raises(InvalidArgumentError, match="expected within 5 rows"):
+            bitmap.slice(begin, end)
+    with pytest.raises(InvalidArgumentError, match="rows has 4 rows, expected 5"):
+        bitmap.compress(other)
+    with pytest.raises(InvalidArgumentError, match="rows holds 5 rows, expected 4"):
+        other.spread(bitmap)

@@ -364,3 +364,18 @@ def test_the_process_ends_without_a_traceback(tmp_path: Path) -> None:
     assert ran.stdout == ""
     assert ran.stderr.startswith("nearfield: ")
     assert "Traceback" not in ran.stderr
+
+
+def test_a_folder_is_verified_and_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Collection.create(tmp_path / "c", dim=2) as collection:
+        collection.add(np.eye(2), attributes={"label": ["a", "b"]})
+    assert cli.main(["verify", str(tmp_path / "c"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+    assert cli.main(["info", str(tmp_path / "c"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == {"a": 1, "b": 1}
+    assert cli.main(["search", str(tmp_path / "c"), "--id", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["label"] == "b"
+    vectors = next((tmp_path / "c").glob("*-vectors.npy"))
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    assert cli.main(["verify", str(tmp_path / "c"), "--json"]) == 1
+    assert "cut short" in capsys.readouterr().out

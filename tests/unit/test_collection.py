@@ -27,6 +27,7 @@ from engine import (
 )
 from engine._table import Table
 from engine.attributes import Attributes
+from engine.storage import read_container, write_container
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 PIXELS = encoders.get("pixels", size=4, mode="rgb")
@@ -296,9 +297,9 @@ def test_a_text_that_ends_like_an_image_is_a_text_among_texts(folder: Path, tmp_
 def test_a_file_that_does_not_say_what_its_items_were(tmp_path: Path) -> None:
     """As earlier releases wrote it: a column "text" tells."""
     Collection.from_texts(["cat.png"], Letters(), progress=False).save(tmp_path / "x")
-    index = engine.Index.load(tmp_path / "x")
-    del index.metadata["nearfield.collection"]["items"]
-    index.save(tmp_path / "x")
+    header, arrays = read_container(tmp_path / "x", mmap=False)
+    del header["metadata"]["nearfield.collection"]["items"]
+    write_container(tmp_path / "x", header, arrays)
     assert Collection.open(tmp_path / "x", encoder=Letters()).search("cat.png", k=1).ids.tolist() == [[0]]
 
 
@@ -593,6 +594,22 @@ def test_a_collection_of_vectors_is_saved_too(tmp_path: Path) -> None:
     assert again.attributes["é"].tolist() == ["ü", None]
     assert again.get([5]).tolist() == [[3, 4]]
     assert (again.index.metric, again.index.dtype) == ("ip", "bfloat16")
+
+
+def test_sets_of_keywords_are_saved(tmp_path: Path) -> None:
+    collection = Collection.create(dim=2)
+    collection.add(np.eye(2), attributes={"tags": [["new", "red"], None]})
+    collection.save(tmp_path / "x")
+    assert Collection.open(tmp_path / "x").attributes["tags"].tolist() == [("new", "red"), None]
+
+
+def test_an_index_saved_without_its_columns_is_no_collection(tmp_path: Path) -> None:
+    collection = Collection.create(dim=2)
+    collection.add(np.eye(2), attributes={"label": ["a", "b"]})
+    collection.save(tmp_path / "x")
+    engine.Index.load(tmp_path / "x").save(tmp_path / "y")
+    with pytest.raises(CorruptIndexError, match="column0_codes"):
+        Collection.open(tmp_path / "y")
 
 
 def test_what_is_no_collection_is_refused(tmp_path: Path) -> None:

@@ -71,6 +71,13 @@ class Bitmap {
   }
   Bitmap operator~() const;
 
+  /// Rows `begin` to `end` of it, counted from 0.
+  Bitmap slice(std::size_t begin, std::size_t end) const;
+  /// Over the members of `rows`, counted from 0: those of them that are in this one too.
+  Bitmap compress(const Bitmap& rows) const;
+  /// The reverse: this one is over the members of `rows`, the result over all that `rows` is over.
+  Bitmap spread(const Bitmap& rows) const;
+
  private:
   template <class Op>
   Bitmap combine(const Bitmap& other, Op op) const {

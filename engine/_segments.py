@@ -1,0 +1,468 @@
+"""Several indexes searched as one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._core import Bitmap
+from ._validate import as_array, as_choice, as_finite, as_ids, as_k, as_matrix
+from .exact import as_bitmap
+from .exceptions import CorruptIndexError, InvalidArgumentError, NotBuiltError
+from .index import EXECUTORS, Filter, Index, _restore
+from .types import Calibrated, Executor, IndexKind, Plan, RangeResult, SearchResult, together
+
+__all__ = ["Segment", "Segments"]
+
+FOLD = 20_000  # rows that a graph leaves to exact searches before they are linked; or an eighth of its own
+DEAD = 0.25  # the share of its rows that a segment may have lost before it is made anew
+LARGEST = 2**63 - 1
+
+
+@dataclass(eq=False)
+class Segment:
+    """Rows of one index, some of which may be gone.
+
+    Attributes
+    ----------
+    index : Index
+        Changed only while the segment is open.
+    gone : ndarray, shape (len(index),), bool
+        Replaced as a whole where it changes.
+    n_gone : int
+    stored : dict, optional
+        What the manifest says of it; None while it is open: rows are added and removed in the index itself.
+    columns_changed : set of str
+        Columns whose values are others than those stored.
+    """
+
+    index: Index
+    gone: NDArray[np.bool_]
+    n_gone: int = 0
+    stored: dict[str, Any] | None = None
+    columns_changed: set[str] = field(default_factory=set)
+    _live: Bitmap | None = None
+    _order: tuple[int, NDArray[np.int64], NDArray[np.int64] | None] | None = None
+
+    @classmethod
+    def of(cls, index: Index) -> Segment:
+        return cls(index, np.zeros(len(index), np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def n_live(self) -> int:
+        return len(self) - self.n_gone
+
+    @property
+    def live(self) -> Bitmap:
+        """The rows that are there."""
+        if self._live is None or len(self._live) != len(self):
+            self._live = Bitmap(~self.gone) if self.n_gone else Bitmap(np.ones(len(self), np.bool_))
+        return self._live
+
+    def bury(self, rows: NDArray[np.int64]) -> None:
+        """Rows, each of them there, are gone from now on."""
+        gone = self.gone.copy()
+        gone[rows] = True
+        self.gone, self.n_gone, self._live = gone, self.n_gone + len(rows), None
+
+    def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each id, -1 where there is none."""
+        held, rows = self._sorted()
+        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+        known = held[places] == ids if len(held) else np.zeros(len(ids), np.bool_)
+        found = np.where(known, places if rows is None else rows[places], -1)
+        found[known] = np.where(self.gone[found[known]], -1, found[known])
+        return found
+
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """All ids in order, and the row of each unless it is its place; made once for a state of the index."""
+        if self._order is None or self._order[0] != self.index._n_changes:
+            ids = self.index.ids
+            rows = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids, kind="stable")
+            self._order = self.index._n_changes, ids if rows is None else ids[rows], rows
+        return self._order[1:]
+
+
+class Segments(Index):
+    """Several indexes searched as one, so that a change of few rows touches few.
+
+    Parameters
+    ----------
+    template : Index
+        An empty one, of whose kind, metric, dtype and options this is.
+    segments : list of Segment
+    next_id : int
+
+    Notes
+    -----
+    Its rows are those of all segments, one after the other. Removed ones stay in their places until `merged` makes
+    their segment anew, as rows that no search finds: places count them, rows do not. The last segment may be open, an
+    exact index that takes new rows. Where the kind is "graph", the first segment is one as soon as it is worth it.
+    """
+
+    def __init__(self, template: Index, segments: list[Segment] | None = None, next_id: int = 0) -> None:
+        super().__init__(
+            template.dim,
+            metric=template.metric,
+            kind=template.kind,
+            dtype=template.dtype,
+            n_threads=template._n_threads,
+            **template._options,
+        )
+        self._metadata = template._metadata
+        self.segments = segments or []
+        self.next_id = next_id
+        self._live: tuple[int, Bitmap] | None = None
+
+    # ---- rows and places
+
+    def __len__(self) -> int:
+        return sum(segment.n_live for segment in self.segments)
+
+    @property
+    def n_places(self) -> int:
+        """Rows, those included that are gone."""
+        return sum(map(len, self.segments))
+
+    @property
+    def n_dead(self) -> int:
+        return sum(segment.n_gone for segment in self.segments)
+
+    @property
+    def n_closed(self) -> int:
+        """Places of segments that take no rows: the first of the open one."""
+        return sum(map(len, self._closed()))
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return joined([s.index.ids[~s.gone] if s.n_gone else s.index.ids for s in self.segments], np.int64)
+
+    @property
+    def live(self) -> Bitmap:
+        """The places of rows that are there."""
+        if self._live is None or self._live[0] != self._n_changes:
+            self._live = self._n_changes, Bitmap(~joined([segment.gone for segment in self.segments], np.bool_))
+        return self._live[1]
+
+    def starts(self) -> Iterator[tuple[int, Segment]]:
+        """The segments, each with its first place."""
+        start = 0
+        for segment in self.segments:
+            yield start, segment
+            start += len(segment)
+
+    def find(self, ids: NDArray[np.int64], segments: list[Segment] | None = None) -> NDArray[np.int64]:
+        """The place of each id, -1 where there is none; in the first `segments`, by default in all."""
+        places = np.full(len(ids), -1, np.int64)
+        start = 0
+        for segment in self.segments if segments is None else segments:
+            rows = segment.find(ids)
+            places[rows >= 0] = rows[rows >= 0] + start
+            start += len(segment)
+        return places
+
+    def places_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `find`; an unknown id is an error."""
+        places = self.find(ids)
+        if (places < 0).any():
+            raise InvalidArgumentError(f"ids holds {ids[places < 0][0]}, which is not in the index")
+        return places
+
+    # ---- changes
+
+    def add(self, vectors: ArrayLike, ids: ArrayLike | None = None) -> NDArray[np.int64]:
+        matrix = as_matrix(vectors, "vectors", dim=self.dim, check=False)
+        if ids is None:
+            if self.next_id > LARGEST - len(matrix):
+                raise InvalidArgumentError("ids are used up to 2**63 - 1: give them")
+            given = np.arange(self.next_id, self.next_id + len(matrix))
+        else:
+            given = as_ids(ids, n=len(matrix))
+            known = self.find(given, self._closed()) >= 0  # the open one looks itself
+            if known.any():
+                row = int(np.argmax(known))
+                raise InvalidArgumentError(f"ids[{row}] is {given[row]}, which is in the index already")
+        last = self._open()
+        segment = last if last is not None else Segment.of(self._empty("exact"))
+        n_before = len(segment)
+        self._n_changes += len(matrix)  # first, so that a stop halfway is noticed
+        try:
+            added = segment.index.add(matrix, given)
+        except BaseException:
+            if len(segment) == n_before:
+                self._n_changes -= len(matrix)
+            raise
+        segment.gone = np.zeros(len(segment), np.bool_)
+        if last is None:
+            self.segments = [*self.segments, segment]
+        self.next_id = max(self.next_id, int(added.max()) + (int(added.max()) != LARGEST))
+        return added
+
+    def remove(self, ids: ArrayLike) -> int:
+        given = as_ids(ids)
+        if not len(given):
+            return 0
+        places = self.places_of(given)
+        unique, counts = np.unique(given, return_counts=True)
+        if len(unique) < len(given):
+            raise InvalidArgumentError(f"ids holds {unique[counts > 1][0]} twice")
+        self._n_changes += len(given)  # first, so that a stop halfway is noticed
+        for start, segment in reversed(list(self.starts())):
+            inside = (places >= start) & (places < start + len(segment))
+            if not inside.any():
+                continue
+            if segment is self._open():
+                segment.index.remove(given[inside])
+                segment.gone = np.zeros(len(segment), np.bool_)
+            else:
+                segment.bury(places[inside] - start)
+        if not len(self.segments[-1]):
+            self.segments = self.segments[:-1]
+        return len(given)
+
+    def due(self) -> tuple[int, bool] | None:
+        """The first of the segments that are to become one, and whether it is to be a graph; None: none are.
+
+        So that there are few, each holds more than twice the rows of all behind it together.
+        """
+        sizes = [segment.n_live for segment in self.segments]
+        graph = bool(sizes) and self.segments[0].index.kind == "graph"
+        if self.kind == "graph" and sum(sizes[graph:]) > max(FOLD, sizes[0] // 8 if graph else 0):
+            return 0, True
+        few = [i for i in range(graph, len(sizes) - 1) if sizes[i] <= 2 * sum(sizes[i + 1 :])]
+        lossy = [i for i, segment in enumerate(self.segments) if segment.n_gone > DEAD * len(segment)]
+        return (min(few + lossy), False) if few or lossy else None
+
+    def merged(self, first: int = 0, *, linked: bool = True) -> Segment | None:
+        """The rows of the segments from `first` on as one; None: there are none. Nothing changes, see `replace`.
+
+        `linked`, where the kind is "graph": it is one. A graph stays one in any case.
+        """
+        whole = [segment for segment in self.segments[first:] if segment.n_live]
+        if not whole:
+            return None
+        begun = whole[0]
+        if begun.index.kind == "graph":
+            index, rest = _restore(begun.index._header(), begun.index._core.parts(), self._n_threads), whole[1:]
+            if begun.n_gone:
+                index.remove(begun.index.ids[begun.gone])
+                index.optimize()
+        else:
+            index, rest = self._empty(self.kind if linked else "exact"), whole
+        if rest:
+            kept = [segment.index.ids[~segment.gone] for segment in rest]
+            vectors = [segment.index.get(ids) for segment, ids in zip(rest, kept, strict=True)]
+            index.add(vectors[0] if len(vectors) == 1 else np.concatenate(vectors), np.concatenate(kept))
+        return Segment.of(index)
+
+    def replace(self, first: int, merged: Segment | None) -> None:
+        """What `merged` made takes the place of the segments from `first` on."""
+        self.segments = self.segments[:first] + ([] if merged is None else [merged])
+        self._n_changes += 1
+
+    @property
+    def is_split(self) -> bool:
+        """Whether `merged` would make fewer segments, drop rows that are gone, or link some."""
+        return len(self.segments) > 1 or any(s.n_gone or s.index.kind != self.kind for s in self.segments)
+
+    def optimize(self) -> None:
+        if self.is_split:
+            self.replace(0, self.merged())
+
+    def _open(self) -> Segment | None:
+        if not self.segments:
+            return None
+        last = self.segments[-1]
+        return last if last.stored is None and last.index.kind == "exact" and not last.n_gone else None
+
+    def _closed(self) -> list[Segment]:
+        return self.segments if self._open() is None else self.segments[:-1]
+
+    def _empty(self, kind: IndexKind) -> Index:
+        """An index for some of the rows; codes alone make no exact one."""
+        if kind == "graph":
+            return Index(
+                self.dim,
+                metric=self.metric,
+                kind=kind,
+                dtype=self.dtype,
+                n_threads=self._n_threads,
+                **self._options,
+            )
+        dtype = "float32" if self.dtype == "int8" else self.dtype
+        return Index(self.dim, metric=self.metric, dtype=dtype, n_threads=self._n_threads)
+
+    # ---- questions
+
+    def get(self, ids: ArrayLike) -> NDArray[np.float32]:
+        given = as_ids(ids)
+        places = self.places_of(given)
+        vectors = np.empty((len(given), self.dim), np.float32)
+        for start, segment in self.starts():
+            inside = (places >= start) & (places < start + len(segment))
+            if inside.any():
+                vectors[inside] = segment.index.get(given[inside])
+        return vectors
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int,
+        *,
+        recall: float | None = None,
+        ef: int | None = None,
+        filter: Filter | None = None,
+        n_threads: int | None = None,
+        executor: Executor = "auto",
+    ) -> SearchResult:
+        points = as_matrix(queries, "queries", dim=self.dim, check=False)
+        k = as_k(k, len(points))
+        self._effort(recall, ef)
+        allowed = self._bitmap(filter)
+        as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else EXECUTORS[:2])
+        found = []
+        for segment, rows in self._asked(allowed):
+            graph = segment.index.kind == "graph"
+            how = executor if graph and (rows is not None or executor == "exact") else "auto"
+            most = min(k, len(segment))
+            options: dict[str, Any] = {"recall": recall, "ef": ef if graph else None, "executor": how}
+            found.append(segment.index.search(queries, most, filter=rows, n_threads=n_threads, **options))
+        ids, distances = nearest([each.ids for each in found], [each.distances for each in found], k)
+        share = 1.0 if allowed is None else allowed.count() / len(self)
+        stats = together([each.stats for each in found])._replace(selectivity=share)
+        return SearchResult(ids, distances, self.metric, stats)
+
+    def range_search(
+        self, queries: ArrayLike, radius: float, *, filter: Filter | None = None, n_threads: int | None = None
+    ) -> RangeResult:
+        points = as_matrix(queries, "queries", dim=self.dim, check=False)
+        as_finite(radius, "radius")
+        allowed = self._bitmap(filter)
+        found = [s.index.range_search(queries, radius, filter=r, n_threads=n_threads) for s, r in self._asked(allowed)]
+        query = np.concatenate([np.repeat(np.arange(len(points)), np.diff(each.offsets)) for each in found])
+        ids = np.concatenate([each.ids for each in found])
+        distances = np.concatenate([each.distances for each in found])
+        order = np.lexsort((ids, distances, query))
+        offsets = np.searchsorted(query[order], np.arange(len(points) + 1))
+        share = 1.0 if allowed is None else allowed.count() / len(self)
+        stats = together([each.stats for each in found])._replace(selectivity=share)
+        return RangeResult(offsets.astype(np.int64), ids[order], distances[order], self.metric, stats)
+
+    def explain(
+        self, k: int = 10, *, recall: float | None = None, filter: Filter | None = None, n_queries: int = 1
+    ) -> Plan:
+        if not len(self):
+            return super().explain(k, recall=recall, n_queries=n_queries)
+        asked = list(self._asked(self._bitmap(filter)))
+        largest, rows = max(asked, key=lambda each: len(each[0]))
+        plan = largest.index.explain(k, recall=recall, filter=rows, n_queries=n_queries)
+        others = sum(segment.n_live for segment, _ in asked) - largest.n_live
+        reason = f"{plan.reason}; {others} rows of {len(asked) - 1} other segments exactly" if others else plan.reason
+        return replace(plan, kind=self.kind, reason=reason)
+
+    def rows_of(self, ids: NDArray[np.int64]) -> Bitmap:
+        """As the core has it."""
+        places = Bitmap.from_rows(self.n_places, self.places_of(ids))
+        return places.compress(self.live) if self.n_dead else places
+
+    def _bitmap(self, filter: Filter | None) -> Bitmap | None:
+        if filter is None:
+            return None
+        if not isinstance(filter, Bitmap):
+            array = as_array(filter, "filter")
+            if array.dtype != np.bool_:
+                return self.rows_of(as_ids(array, "filter"))
+            filter = array
+        return as_bitmap(filter, len(self), "filter")
+
+    def _asked(self, allowed: Bitmap | None) -> Iterator[tuple[Segment, Bitmap | None]]:
+        """The segments that a search must look into, with the rows that it may find there; at least one."""
+        if not len(self):
+            raise NotBuiltError("there are no vectors to search: add some first")
+        if allowed is not None and self.n_dead:
+            allowed = allowed.spread(self.live)
+        asked: list[tuple[Segment, Bitmap | None]] = []
+        for start, segment in self.starts():
+            if allowed is not None:
+                whole = len(self.segments) == 1
+                asked.append((segment, allowed if whole else allowed.slice(start, start + len(segment))))
+            elif segment.n_live:
+                asked.append((segment, segment.live if segment.n_gone else None))
+        some = [(segment, rows) for segment, rows in asked if rows is None or rows.count()]
+        return iter(some or asked[:1])
+
+    # ---- facts
+
+    @property
+    def nbytes(self) -> int:
+        return sum(segment.index.nbytes + segment.gone.nbytes for segment in self.segments)
+
+    @property
+    def unstored_nbytes(self) -> int:
+        """The part of `nbytes` that is in no file."""
+        return sum(segment.index.nbytes for segment in self.segments if segment.stored is None)
+
+    @property
+    def codes_nbytes(self) -> int:
+        return sum(segment.index.codes_nbytes + segment.gone.nbytes for segment in self.segments)
+
+    @property
+    def calibration(self) -> tuple[Calibrated, ...]:
+        return self.segments[0].index.calibration if self.segments else ()
+
+    def inspect(self) -> dict[str, int]:
+        graph = self.segments and self.segments[0].index.kind == "graph"
+        return (self.segments[0].index.inspect() if graph else {}) | {"n_rows": self.n_places}
+
+    def verify(self) -> dict[str, int]:
+        for segment in self.segments:
+            segment.index.verify()
+        ids = np.sort(self.ids)
+        if len(ids) and (
+            ids[0] < 0 or ids[-1] > self.next_id - (self.next_id != LARGEST) or (ids[1:] == ids[:-1]).any()
+        ):
+            raise CorruptIndexError("ids are negative, not below next_id or in two segments")
+        return self.inspect()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        self.whole().save(path)
+
+    def whole(self) -> Index:
+        """All rows in one index."""
+        merged = self.merged()
+        index = self._empty(self.kind) if merged is None else merged.index
+        index.metadata = self.metadata
+        return index
+
+    def _header(self) -> dict[str, Any]:
+        return super()._header() | {"next_id": self.next_id}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.whole().__reduce__()
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, segments={len(self.segments)})"
+
+
+def joined(arrays: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype)
+
+
+def nearest(
+    ids: list[NDArray[np.int64]], distances: list[NDArray[np.float32]], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The first `k` by (distance, id) of the results of several indexes, for each query."""
+    all_ids, all_distances = np.concatenate(ids, axis=1), np.concatenate(distances, axis=1)
+    if len(ids) > 1:
+        order = np.lexsort((all_ids.view(np.uint64), all_distances), axis=1)[:, :k]  # places without an id come last
+        all_ids, all_distances = np.take_along_axis(all_ids, order, 1), np.take_along_axis(all_distances, order, 1)
+    missing = ((0, 0), (0, k - all_ids.shape[1]))
+    return np.pad(all_ids, missing, constant_values=-1), np.pad(all_distances, missing, constant_values=np.inf)

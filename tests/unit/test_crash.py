@@ -1,0 +1,353 @@
+"""Commits that fail, are killed or lose their power at every step: the last version is there, whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from disk import Disk
+from folders import DIM, add, check, make
+
+from engine import Collection, StorageError
+
+BEFORE = [i for i in range(86) if i != 5]
+AFTER = [i for i in range(3, 90) if i not in (5, 61)]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "c"
+    make(path).close()
+    return path
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "c"))
+
+
+def changed(folder: Path) -> Collection:
+    """Open for writing, with changes of every sort that are not committed."""
+    collection = Collection.open(folder, mode="w")
+    collection.delete([0, 1, 2, 61])
+    collection.update([7], {"word": ["other"]})
+    collection.update([7], {"word": ["w2"]})
+    add(collection, np.arange(86, 90))
+    return collection
+
+
+def steps_of(folder: Path, scratch: Path) -> int:
+    """How many steps the commit has."""
+    collection = changed(Path(shutil.copytree(folder, scratch)))
+    with Disk(scratch).between() as disk:
+        collection.commit()
+    collection.close()
+    shutil.rmtree(scratch)
+    return disk.step
+
+
+def some(n_steps: int) -> list[int]:
+    """Every tenth step, and all at the end; every single one is for tests/stress."""
+    return sorted({*range(1, n_steps + 1, 10), *range(max(1, n_steps - 6), n_steps + 1)})
+
+
+def is_whole(folder: Path, *allowed: list[int]) -> list[int]:
+    """Which of `allowed` it holds; it can be read, verified, and written to after that."""
+    opened = Collection.open(folder)
+    found = AFTER if 89 in opened.index.ids else BEFORE
+    assert found in allowed
+    check(opened, found)
+    opened.verify()
+    writer = Collection.open(folder, mode="w")
+    named = {entry["file"] for entry in writer._store.manifest["earlier"]}  # type: ignore[union-attr]
+    there = set(os.listdir(folder))
+    assert there == named | writer._store._kept_files() | {"lock"}  # type: ignore[union-attr]
+    writer.close()
+    return found
+
+
+def failing(at: int, error: Callable[[], BaseException]) -> Callable[[int, str], None]:
+    def before(step: int, call: str) -> None:
+        if step == at:
+            raise error()
+
+    return before
+
+
+ERRORS: list[Any] = [
+    lambda: OSError(errno.EIO, "Input/output error"),
+    lambda: OSError(errno.ENOSPC, "No space left on device"),
+    KeyboardInterrupt,
+    MemoryError,
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["EIO", "ENOSPC", "Ctrl-C", "MemoryError"])
+def test_every_step_may_fail(folder: Path, tmp_path: Path, error: Any) -> None:
+    n_steps = steps_of(folder, tmp_path / "scratch")
+    assert n_steps > 60
+    outcomes = [fails(folder, tmp_path / str(at), at, error) for at in some(n_steps)]
+    assert outcomes == sorted(outcomes)
+    assert {True, False} == set(outcomes)
+
+
+def fails(sound: Path, path: Path, at: int, error: Any) -> bool:
+    """A commit that fails at one step, and then again without a failure; whether the first try counted."""
+    shutil.copytree(sound, path)
+    collection = changed(path)
+    expected = StorageError if isinstance(error(), OSError) else type(error())
+    try:
+        with Disk(path, failing(at, error)).between():
+            collection.commit()
+        returned = True  # what could not be removed waits for the next writer
+    except expected as caught:
+        returned = False
+        assert expected is not StorageError or "cannot write collection" in str(caught)  # noqa: PT017
+    check(collection, AFTER)
+    reader = Collection.open(path)
+    counted = 89 in reader.index.ids
+    check(reader, AFTER if counted else BEFORE)
+    assert counted or not returned
+    assert collection.version == (5 if counted else 4)
+    collection.commit()
+    check(Collection.open(path), AFTER)
+    collection.close()
+    is_whole(path, AFTER)
+    shutil.rmtree(path)
+    return counted
+
+
+def test_after_a_rename_that_was_not_synced_the_next_commit_waits(folder: Path, tmp_path: Path) -> None:
+    collection = changed(folder)
+    calls: list[str] = []
+
+    def before(step: int, call: str) -> None:
+        calls.append(call)
+        if "replace" in calls[:-1]:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with Disk(folder, before).between(), pytest.raises(StorageError):
+        collection.commit()
+    assert (collection.version, calls[-2:]) == (5, ["replace", "fsync"])
+    calls = []
+    with Disk(folder, lambda step, call: calls.append(call)).between():
+        assert collection.commit() == 5
+    assert calls == ["fsync"]
+
+
+def test_a_failure_that_cannot_tell_what_it_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename reports an error, and then the manifest cannot be read: nothing is removed that might count."""
+    collection = changed(folder)
+    real = os.replace
+
+    def renamed_all_the_same(*paths: Any) -> None:
+        real(*paths)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", renamed_all_the_same)
+        patched.setattr("engine._folder.Folder.counts", lambda *_: None)
+        with pytest.raises(StorageError):
+            collection.commit()
+    check(Collection.open(folder), AFTER)
+    add(collection, [200])
+    assert collection.commit() == 5
+    check(Collection.open(folder), [*AFTER, 200])
+    collection.close()
+    opened = Collection.open(folder, mode="w")
+    check(opened, [*AFTER, 200])
+    opened.verify()
+
+
+def test_a_stop_right_after_the_rename(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine._store import Store
+
+    collection = changed(folder)
+    real = Store._adopt
+    stops = [KeyboardInterrupt]
+
+    def adopt(*arguments: Any) -> None:
+        if stops:
+            raise stops.pop()
+        real(*arguments)
+
+    monkeypatch.setattr(Store, "_adopt", adopt)
+    with pytest.raises(KeyboardInterrupt):
+        collection.commit()
+    assert collection.version == 5
+    add(collection, [200])
+    assert collection.commit() == 6
+    collection.close()
+    check(Collection.open(folder, mode="w"), [*AFTER, 200])
+
+
+def test_short_writes(folder: Path) -> None:
+    collection = changed(folder)
+    disk = Disk(folder)
+    disk.longest_write = 10
+    with disk.between():
+        collection.commit()
+    collection.close()
+    is_whole(folder, AFTER)
+
+
+def test_a_write_that_writes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = changed(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, part: 0)
+        with pytest.raises(StorageError, match="nothing could be written"):
+            collection.commit()
+    assert collection.commit() == 5
+
+
+def test_power_loss_at_every_step(folder: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    collection = changed(folder)
+    seen: list[list[int]] = []
+    disk: Disk
+
+    def lose(step: int, call: str) -> None:
+        if call == "write" and step % 8:
+            return
+        left = tmp_path / f"left-{step}"
+        disk.after_power_loss(left, rng)
+        with paused(disk):
+            seen.append(is_whole(left, BEFORE, AFTER))
+        shutil.rmtree(left)
+
+    disk = Disk(folder, lose)
+    with disk.between():
+        collection.commit()
+    assert BEFORE in seen
+    for i in range(8):  # after commit() has returned
+        disk.after_power_loss(tmp_path / str(i), rng)
+        is_whole(tmp_path / str(i), AFTER)
+
+
+def paused(disk: Disk) -> Any:
+    """While other folders are looked at, nothing counts."""
+    return Disk(disk.folder / "none").between()
+
+
+def test_the_simulated_disk_finds_a_missing_fsync(
+    folder: Path, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above can fail."""
+    from engine._folder import Folder
+
+    monkeypatch.setattr(Folder, "flush", Folder.forget)
+    collection = changed(folder)
+    disk = Disk(folder)
+    with disk.between():
+        collection.commit()
+    broken = 0
+    for i in range(20):
+        disk.after_power_loss(tmp_path / str(i), rng)
+        try:
+            is_whole(tmp_path / str(i), AFTER)
+        except (AssertionError, ValueError):
+            broken += 1
+    assert broken
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs in a fork of this process; what waitpid says of its end."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    return status
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_killed_at_every_step(folder: Path, tmp_path: Path) -> None:
+    n_steps = steps_of(folder, tmp_path / "scratch")
+    seen = [killed(folder, tmp_path / str(at), at) for at in some(n_steps)]
+    assert seen == sorted(seen, key=lambda each: each == AFTER)
+    assert BEFORE in seen
+    assert AFTER in seen
+
+
+def killed(sound: Path, path: Path, at: int) -> list[int]:
+    """What is left of a commit that is killed at one step."""
+    shutil.copytree(sound, path)
+
+    def work() -> None:
+        collection = changed(path)
+        disk = Disk(path, lambda step, call: os.kill(os.getpid(), signal.SIGKILL) if step == at else None)
+        with disk.between():
+            collection.commit()
+
+    assert os.WIFSIGNALED(in_child(work))
+    found = is_whole(path, BEFORE, AFTER)
+    shutil.rmtree(path)
+    return found
+
+
+def test_making_a_folder_may_fail_at_every_step(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "whole")
+    with disk.between():
+        Collection.create(tmp_path / "whole", dim=DIM).close()
+    assert disk.step >= 4
+    for at in range(1, disk.step + 1):
+        path = tmp_path / str(at)
+        with Disk(path, failing(at, ERRORS[0])).between(), pytest.raises(StorageError):
+            Collection.create(path, dim=DIM)
+        if (path / "manifest.json").exists():
+            assert len(Collection.open(path, mode="w")) == 0
+        else:
+            Collection.create(path, dim=DIM).close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_read_only(folder: Path) -> None:
+    folder.chmod(0o555)
+    check(Collection.open(folder), BEFORE)
+    (folder / "lock").chmod(0o444)
+    with pytest.raises(StorageError, match="Permission denied"):
+        Collection.open(folder, mode="w")
+    folder.chmod(0o755)
+
+
+def test_a_disk_that_is_full_in_earnest(folder: Path) -> None:
+    """The kernel itself stops the writing."""
+    import resource
+
+    collection = changed(folder)
+    add(collection, np.arange(100, 5000))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+        with pytest.raises(StorageError) as caught:
+            collection.commit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caught.value.errno == errno.EFBIG
+    check(Collection.open(folder), BEFORE)
+    collection.commit()
+    check(Collection.open(folder), [*AFTER, *range(100, 5000)])
+
+
+def test_files_deleted_under_a_reader_and_a_writer(folder: Path) -> None:
+    reader, writer = Collection.open(folder), changed(folder)
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    check(reader, BEFORE)
+    check(writer, AFTER)
+    with pytest.raises(ValueError, match="is missing"):
+        writer.verify()
+    shutil.rmtree(folder)
+    with pytest.raises(StorageError):
+        writer.commit()
+    check(writer, AFTER)
