@@ -1,5 +1,6 @@
 """Classification as retrieval: labels without training."""
 
 from .knn import KNNClassifier
+from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
 
-__all__ = ["KNNClassifier"]
+__all__ = ["TEEN", "KNNClassifier", "NearestClassMean", "calibrate_prototypes"]
