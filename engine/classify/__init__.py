@@ -1,7 +1,9 @@
 """Classification as retrieval: labels without training."""
 
+from .cache_model import TipAdapter
 from .descriptions import DescriptionClassifier
 from .knn import KNNClassifier
+from .openset import DomainStandardizer, OpenSetClassifier
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
 from .templates import IMAGENET_7, IMAGENET_80
 from .zeroshot import ZeroShotClassifier
@@ -11,8 +13,11 @@ __all__ = [
     "IMAGENET_80",
     "TEEN",
     "DescriptionClassifier",
+    "DomainStandardizer",
     "KNNClassifier",
     "NearestClassMean",
+    "OpenSetClassifier",
+    "TipAdapter",
     "ZeroShotClassifier",
     "calibrate_prototypes",
 ]

@@ -20,6 +20,7 @@ from ..types import Metric
 
 __all__ = [
     "Classifier",
+    "Estimator",
     "PrototypeClassifier",
     "ScoreClassifier",
     "as_amount",
@@ -31,7 +32,9 @@ __all__ = [
     "check_training",
     "class_sums",
     "encode_labels",
+    "fresh",
     "merged",
+    "places_of",
     "refuse_zero",
     "similarities",
     "softmax",
@@ -40,29 +43,27 @@ __all__ = [
     "warn_if_one",
 ]
 
-Self = TypeVar("Self", bound="Classifier")
+Self = TypeVar("Self", bound="Estimator")
 Matrix = NDArray[np.float32]
 Rows = TypeVar("Rows", bound=NDArray[Any])
 BATCH = 1024  # rows scored at once, where they are not only ranked
 
 
-class Classifier:
-    """Base of every classifier: settings in ``__init__`` alone, what was learned ends in ``_``.
+class Estimator:
+    """Base of all that learns: settings in ``__init__`` alone, what was learned ends in ``_``.
 
-    Subclasses define ``__init__`` (which only stores its arguments), ``fit`` and ``predict``; `clone`, pipelines and
-    grid searches of scikit-learn then work.
+    Subclasses define ``__init__`` (which only stores its arguments) and ``fit``; `clone`, pipelines and grid searches
+    of scikit-learn then work.
     """
 
-    classes_: NDArray[Any]
     n_features_in_: int
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; with `deep` also those of a classifier among them, as ``name__setting``."""
         settings = {name: getattr(self, name) for name in setting_names(type(self))}
-        for name, value in list(settings.items()) if deep else ():
-            if hasattr(value, "get_params") and not isinstance(value, type):
-                settings |= {f"{name}__{inner}": setting for inner, setting in value.get_params().items()}
-        return settings
+        nested = [(name, value) for name, value in settings.items() if deep and hasattr(value, "get_params")]
+        inner = {f"{name}__{key}": each for name, value in nested for key, each in value.get_params().items()}
+        return settings | inner
 
     def set_params(self: Self, **params: Any) -> Self:
         """Change settings by name."""
@@ -79,16 +80,8 @@ class Classifier:
                 setattr(self, name, value)
         return self
 
-    def predict(self, X: ArrayLike) -> Any:
-        """The class of each row of `X`."""
-        raise NotImplementedError
-
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Share of the rows of `X` whose predicted label is that in `y`."""
-        return accuracy(y, self.predict(X))
-
     def check_fitted(self) -> None:
-        if not hasattr(self, "classes_"):
+        if not self.__sklearn_is_fitted__():
             raise NotBuiltError(f"this {type(self).__name__} has not learned anything yet: call fit first")
 
     def __repr__(self) -> str:
@@ -98,7 +91,21 @@ class Classifier:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "classes_")
+        return hasattr(self, "n_features_in_")
+
+
+class Classifier(Estimator):
+    """Base of every classifier."""
+
+    classes_: NDArray[Any]
+
+    def predict(self, X: ArrayLike) -> Any:
+        """The class of each row of `X`."""
+        raise NotImplementedError
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Share of the rows of `X` whose predicted label is that in `y`."""
+        return accuracy(y, self.predict(X))
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, Tags, TargetTags
@@ -169,7 +176,12 @@ class PrototypeClassifier(ScoreClassifier):
         return similarities(X, self.prototypes_, self.metric)
 
 
-def setting_names(kind: type[Classifier]) -> list[str]:
+def fresh(estimator: Any) -> Any:
+    """An estimator with the same settings that has not learned anything."""
+    return type(estimator)(**estimator.get_params(deep=False))
+
+
+def setting_names(kind: type[Any]) -> list[str]:
     return sorted(inspect.signature(kind).parameters)
 
 
@@ -208,6 +220,14 @@ def training_labels(X: Any, y: Any) -> Any:
 def encode_labels(y: ArrayLike, *, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The sorted classes of `y`, and the place of each label among them."""
     return np.unique(as_labels(y, n=n), return_inverse=True)
+
+
+def places_of(y: NDArray[Any], names: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """The place of each label among the sorted `names`."""
+    places = np.minimum(np.searchsorted(names, y), len(names) - 1)
+    if (unknown := names[places] != y).any():
+        raise InvalidArgumentError(f"{name} holds {y[unknown].tolist()[0]!r}, expected one of classes")
+    return places
 
 
 def merged(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:

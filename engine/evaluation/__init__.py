@@ -2,21 +2,32 @@
 
 from .brute_force import ground_truth
 from .classification import ClassReport, accuracy, class_report, top_k_accuracy
+from .clustering import ari, clustering_accuracy, nmi, pairwise_f1
 from .filtered import filtered_ground_truth
 from .fscil import FSCILReport, fscil, fscil_sessions
+from .open_set import auroc, average_precision, fpr_at_tpr, oscr, threshold_at_tpr
 from .retrieval import label_recall_at_k, recall_at_k, recall_per_query
 
 __all__ = [
     "ClassReport",
     "FSCILReport",
     "accuracy",
+    "ari",
+    "auroc",
+    "average_precision",
     "class_report",
+    "clustering_accuracy",
     "filtered_ground_truth",
+    "fpr_at_tpr",
     "fscil",
     "fscil_sessions",
     "ground_truth",
     "label_recall_at_k",
+    "nmi",
+    "oscr",
+    "pairwise_f1",
     "recall_at_k",
     "recall_per_query",
+    "threshold_at_tpr",
     "top_k_accuracy",
 ]

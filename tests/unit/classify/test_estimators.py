@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.classify import TEEN, KNNClassifier, NearestClassMean
+from engine.classify import TEEN, KNNClassifier, NearestClassMean, OpenSetClassifier, TipAdapter
 from engine.exceptions import InvalidArgumentError, NotBuiltError
 
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
@@ -19,8 +19,10 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Estimator .* does not inherit from", "ignore:y holds one class only", "ignore:Estimator's parameters"
 )
 
+OPEN = OpenSetClassifier(NearestClassMean("l2"), threshold=-1e30)  # keeps every row: predictions are those of its base
+
 # What scikit-learn is checked with; "l2" where there is a choice, since its data hold zero rows.
-ESTIMATORS = [KNNClassifier(3, metric="l2"), NearestClassMean("l2"), TEEN()]
+ESTIMATORS = [KNNClassifier(3, metric="l2"), NearestClassMean("l2"), TEEN(), TipAdapter(1.0, 20.0), OPEN]
 
 # The checks of scikit-learn that ask for something else than our contract.
 DIFFERENT = {
@@ -40,6 +42,14 @@ DIFFERENT_FOR = {
         "check_estimators_partial_fit_n_features": "partial_fit takes new classes only",
         "check_estimators_dtypes": "a row of zeros has no cosine",
     },
+    TipAdapter: {"check_estimators_dtypes": "a row of zeros has no cosine"},
+}
+
+# What a grid search tunes; for the others the temperature.
+TUNED: dict[Any, Any] = {
+    KNNClassifier: ("n_neighbors", [1, 5]),
+    TipAdapter: ("beta", [5, 50]),
+    OpenSetClassifier: ("base__metric", ["l2", "cosine"]),
 }
 
 with warnings.catch_warnings():
@@ -77,7 +87,7 @@ def test_pickle_clone_pipeline_and_grid_search(estimator: Any, data: Any) -> Non
     assert not hasattr(estimator, "classes_")
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
-    name, values = {"KNNClassifier": ("n_neighbors", [1, 5])}.get(ids(estimator), ("temperature", [0.1, 1.0]))
+    name, values = TUNED.get(type(estimator), ("temperature", [0.1, 1.0]))
     steps = make_pipeline(StandardScaler(), base.clone(estimator))
     search = GridSearchCV(steps, {f"{ids(estimator).lower()}__{name}": values}, cv=3).fit(X, y)
     assert search.best_score_ > 0.8
@@ -95,7 +105,7 @@ def test_what_training_data_may_be(estimator: Any, data: Any) -> None:
     expected = base.clone(estimator).fit(X, y).predict_proba(X)
     for rows, labels in (
         (X.astype(np.float32), y), (X.astype(np.float64), y.tolist()), (np.asfortranarray(X), y.astype(object)),
-        (pandas.DataFrame(X.astype(np.float32)), pandas.Series(y)), (collection, None), (collection, "group"),
+        (pandas.DataFrame(X.astype(np.float32)), pandas.Series(y)), (collection, "label" if estimator is OPEN else None), (collection, "group"),
     ):  # fmt: skip
         fitted = base.clone(estimator).fit(rows, labels)
         np.testing.assert_array_equal(fitted.classes_, ["a", "b", "c", "d"])
@@ -127,12 +137,12 @@ def test_common_bad_input(estimator: Any, data: Any) -> None:
     fresh.fit(X, y)
     with pytest.raises(InvalidArgumentError, match="X has dim 3, expected 8"):
         fresh.predict(X[:, :3])
-    for temperature in (0, -1.0, np.inf, "warm"):
+    for temperature in (0, -1.0, np.inf, "warm") if type(estimator) not in TUNED else ():
         with pytest.raises(InvalidArgumentError, match="temperature is"):
             fresh.set_params(temperature=temperature).predict_proba(X)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=ids)
+@pytest.mark.parametrize("estimator", [each for each in ESTIMATORS if hasattr(each, "class_scores")], ids=ids)
 def test_scores_agree_with_predictions(estimator: Any, data: Any) -> None:
     base = pytest.importorskip("sklearn.base")
     X, y = data
