@@ -2,6 +2,7 @@
 
 from .cache_model import TipAdapter
 from .descriptions import DescriptionClassifier
+from .differential import DifferentialReranker, PairStore
 from .knn import KNNClassifier
 from .openset import DomainStandardizer, OpenSetClassifier
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
@@ -13,10 +14,12 @@ __all__ = [
     "IMAGENET_80",
     "TEEN",
     "DescriptionClassifier",
+    "DifferentialReranker",
     "DomainStandardizer",
     "KNNClassifier",
     "NearestClassMean",
     "OpenSetClassifier",
+    "PairStore",
     "TipAdapter",
     "ZeroShotClassifier",
     "calibrate_prototypes",

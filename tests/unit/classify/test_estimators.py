@@ -104,9 +104,13 @@ def test_what_training_data_may_be(estimator: Any, data: Any) -> None:
     collection.add(X, ids=1000 - np.arange(200), attributes={"label": y, "group": y})
     expected = base.clone(estimator).fit(X, y).predict_proba(X)
     for rows, labels in (
-        (X.astype(np.float32), y), (X.astype(np.float64), y.tolist()), (np.asfortranarray(X), y.astype(object)),
-        (pandas.DataFrame(X.astype(np.float32)), pandas.Series(y)), (collection, "label" if estimator is OPEN else None), (collection, "group"),
-    ):  # fmt: skip
+        (X.astype(np.float32), y),
+        (X.astype(np.float64), y.tolist()),
+        (np.asfortranarray(X), y.astype(object)),
+        (pandas.DataFrame(X.astype(np.float32)), pandas.Series(y)),
+        (collection, "label" if estimator is OPEN else None),
+        (collection, "group"),
+    ):
         fitted = base.clone(estimator).fit(rows, labels)
         np.testing.assert_array_equal(fitted.classes_, ["a", "b", "c", "d"])
         np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-5, atol=1e-7)
