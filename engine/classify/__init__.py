@@ -4,6 +4,7 @@ from .cache_model import TipAdapter
 from .descriptions import DescriptionClassifier
 from .differential import DifferentialReranker, PairStore
 from .knn import KNNClassifier
+from .label_free import LabelFreeAdapter, ensemble_logits, select_confident
 from .openset import DomainStandardizer, OpenSetClassifier
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
 from .templates import IMAGENET_7, IMAGENET_80
@@ -17,10 +18,13 @@ __all__ = [
     "DifferentialReranker",
     "DomainStandardizer",
     "KNNClassifier",
+    "LabelFreeAdapter",
     "NearestClassMean",
     "OpenSetClassifier",
     "PairStore",
     "TipAdapter",
     "ZeroShotClassifier",
     "calibrate_prototypes",
+    "ensemble_logits",
+    "select_confident",
 ]
