@@ -5,6 +5,8 @@ from .descriptions import DescriptionClassifier
 from .differential import DifferentialReranker, PairStore
 from .knn import KNNClassifier
 from .label_free import LabelFreeAdapter, ensemble_logits, select_confident
+from .label_metric import FrechetPredictor, LabelMetric, locus, next_class
+from .label_vectors import LabelVectorClassifier
 from .openset import DomainStandardizer, OpenSetClassifier
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
 from .templates import IMAGENET_7, IMAGENET_80
@@ -17,8 +19,11 @@ __all__ = [
     "DescriptionClassifier",
     "DifferentialReranker",
     "DomainStandardizer",
+    "FrechetPredictor",
     "KNNClassifier",
     "LabelFreeAdapter",
+    "LabelMetric",
+    "LabelVectorClassifier",
     "NearestClassMean",
     "OpenSetClassifier",
     "PairStore",
@@ -26,5 +31,7 @@ __all__ = [
     "ZeroShotClassifier",
     "calibrate_prototypes",
     "ensemble_logits",
+    "locus",
+    "next_class",
     "select_confident",
 ]
