@@ -8,7 +8,9 @@ from .label_free import LabelFreeAdapter, ensemble_logits, select_confident
 from .label_metric import FrechetPredictor, LabelMetric, locus, next_class
 from .label_vectors import LabelVectorClassifier
 from .openset import DomainStandardizer, OpenSetClassifier
+from .prompts import ProAPOFitness, PromptOptimizer
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
+from .subclasses import SubclassPrototypes
 from .templates import IMAGENET_7, IMAGENET_80
 from .zeroshot import ZeroShotClassifier
 
@@ -27,6 +29,9 @@ __all__ = [
     "NearestClassMean",
     "OpenSetClassifier",
     "PairStore",
+    "ProAPOFitness",
+    "PromptOptimizer",
+    "SubclassPrototypes",
     "TipAdapter",
     "ZeroShotClassifier",
     "calibrate_prototypes",

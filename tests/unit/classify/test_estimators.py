@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.classify import TEEN, KNNClassifier, NearestClassMean, OpenSetClassifier, TipAdapter
+from engine.classify import TEEN, KNNClassifier, NearestClassMean, OpenSetClassifier, SubclassPrototypes, TipAdapter
 from engine.exceptions import InvalidArgumentError, NotBuiltError
 
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
@@ -19,10 +19,11 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Estimator .* does not inherit from", "ignore:y holds one class only", "ignore:Estimator's parameters"
 )
 
+SUBCLASSES = SubclassPrototypes(2, method="pca_sign", null_space=False, metric="l2")
 OPEN = OpenSetClassifier(NearestClassMean("l2"), threshold=-1e30)  # keeps every row: predictions are those of its base
 
 # What scikit-learn is checked with; "l2" where there is a choice, since its data hold zero rows.
-ESTIMATORS = [KNNClassifier(3, metric="l2"), NearestClassMean("l2"), TEEN(), TipAdapter(1.0, 20.0), OPEN]
+ESTIMATORS = [KNNClassifier(3, metric="l2"), NearestClassMean("l2"), TEEN(), TipAdapter(1.0, 20.0), OPEN, SUBCLASSES]
 
 # The checks of scikit-learn that ask for something else than our contract.
 DIFFERENT = {
