@@ -10,6 +10,7 @@ from .label_vectors import LabelVectorClassifier
 from .openset import DomainStandardizer, OpenSetClassifier
 from .prompts import ProAPOFitness, PromptOptimizer
 from .prototypes import TEEN, NearestClassMean, calibrate_prototypes
+from .regions import RegionClassifier, VocabularyIndex, multi_scale_crops, nms
 from .subclasses import SubclassPrototypes
 from .templates import IMAGENET_7, IMAGENET_80
 from .zeroshot import ZeroShotClassifier
@@ -31,12 +32,16 @@ __all__ = [
     "PairStore",
     "ProAPOFitness",
     "PromptOptimizer",
+    "RegionClassifier",
     "SubclassPrototypes",
     "TipAdapter",
+    "VocabularyIndex",
     "ZeroShotClassifier",
     "calibrate_prototypes",
     "ensemble_logits",
     "locus",
+    "multi_scale_crops",
     "next_class",
+    "nms",
     "select_confident",
 ]
