@@ -143,7 +143,7 @@ def from_names(data: Labelled, names: NDArray[Any]) -> Figures:
         vectors = classify.LabelVectorClassifier(max_docs=size).fit(data.X_test, keywords)
         figures[f"{kind}: label vectors, {size} documents"] = vectors.score(data.X_test, data.y_test)
     for head in ("prototype", "mlp"):
-        adapter = classify.LabelFreeAdapter(head).fit(data.X_test, data.names, data.X_test, classes=names)  # type: ignore[arg-type]
+        adapter = classify.LabelFreeAdapter(head).fit(data.X_test, data.names, data.X_test, classes=names)
         figures[f"name: NoLA, head {head}"] = adapter.score(data.X_test, data.y_test)
     return figures
 
@@ -184,7 +184,7 @@ def open_set(data: Labelled, names: NDArray[Any], seed: int) -> Figures:
     rows, tests = np.isin(data.y, known), np.isin(data.y_test, known)
     figures = {}
     for criterion in ("max_cosine", "margin", "energy", "knn", "mahalanobis"):
-        clf = classify.OpenSetClassifier(classify.NearestClassMean(temperature=0.05), criterion=criterion)  # type: ignore[arg-type]
+        clf = classify.OpenSetClassifier(classify.NearestClassMean(temperature=0.05), criterion=criterion)
         scores = clf.fit(data.X[rows], data.y[rows]).score_samples(data.X_test)
         figures[f"AUROC of unknown classes: {criterion}"] = evaluation.auroc(tests, scores)
     return figures
@@ -253,7 +253,7 @@ def idx_images(folder: Path, part: str) -> tuple[Matrix, NDArray[np.int64]]:
         np.frombuffer(gzip.decompress((folder / f"{part}-{kind}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
         for kind, offset in (("images-idx3", 16), ("labels-idx1", 8))
     )
-    return images.reshape(-1, 784).astype(np.float32) / 255, labels.astype(np.int64)
+    return images.reshape(-1, 784).astype(np.float32) / np.float32(255), labels.astype(np.int64)
 
 
 def characters(path: Path) -> tuple[Matrix, NDArray[Any], NDArray[np.int64]]:
