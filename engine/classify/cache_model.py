@@ -173,17 +173,17 @@ class TipAdapter(ScoreClassifier):
         return self.logit_scale * similarities(X, self._text) if len(self._text) else np.zeros(1)
 
     def _near(self, X: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
-        """Cosine distances to labelled rows and the classes of these, both of shape (n, n_keys or n_neighbors)."""
+        """Cosine distances to labelled rows, (n, n_keys or n_neighbors), and their classes: of all, or for each row."""
         if self.n_neighbors is None or self.n_neighbors >= len(self._keys):
-            return 1 - similarities(X, self._keys), np.broadcast_to(self._codes, (len(X), len(self._codes)))
+            return 1 - similarities(X, self._keys), self._codes
         found = topk(X, self._keys, self.n_neighbors)
         return found.distances, self._codes[found.ids]
 
     def _from_cache(self, distances: Matrix, codes: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
         """The sum of exp(-beta * distance) for each class, shape (n, n_classes)."""
         affinities = np.exp(-beta * distances)
-        if codes.strides[0] == 0:  # the same labelled rows for all, class by class
-            present, starts = np.unique(codes[0], return_index=True)
+        if codes.ndim == 1:  # the same labelled rows for all, class by class
+            present, starts = np.unique(codes, return_index=True)
             sums = np.zeros((len(distances), len(self.classes_)))
             sums[:, present] = np.add.reduceat(affinities, starts, axis=1, dtype=np.float64)
             return sums

@@ -132,6 +132,7 @@ class LabelVectorClassifier(PrototypeClassifier):
 
     @property
     def label_vectors_(self) -> NDArray[np.float32]:
+        """The mean of the documents of each label, shape (n_classes, dim)."""
         self.check_fitted()
         return self.prototypes_
 

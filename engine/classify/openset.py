@@ -141,6 +141,9 @@ class OpenSetClassifier(Classifier):
         if y is None and self.criterion in OF_ROWS:
             raise InvalidArgumentError(f"y is None, expected labels: criterion {self.criterion!r} needs training rows")
         base = self.base
+        needed = {"max_probability": "predict_proba", "knn": "predict", "mahalanobis": "predict"}
+        if not hasattr(base, method := needed.get(self.criterion, "class_scores")):
+            raise InvalidArgumentError(f"base is {show(base)}, expected one with {method}, for {self.criterion!r}")
         if y is None:
             base.check_fitted()
         else:

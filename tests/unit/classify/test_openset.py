@@ -199,3 +199,13 @@ def test_constant_features_stay_finite_and_strange_domains_are_refused() -> None
         standardizer.transform([[1, 2]], [2])
     with pytest.raises(NotBuiltError, match="this DomainStandardizer"):
         DomainStandardizer().transform([[1]], [0])
+
+
+def test_a_base_without_scores_is_refused(data: Any) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y, strange = data
+    base = linear_model.LogisticRegression()
+    with pytest.raises(InvalidArgumentError, match=r"base is Log.*, expected one with class_scores"):
+        OpenSetClassifier(base).fit(X, y)
+    clf = OpenSetClassifier(base, criterion="mahalanobis").fit(X, y)
+    assert (clf.predict(strange) == "unknown").all()
