@@ -86,3 +86,12 @@ def test_banking77_by_names_alone(tmp_path: Path) -> None:
     figures = classify.from_names(data, np.unique(test[1]))
     assert figures["name: cosine"] >= 0.62
     assert figures["name: label vectors, 8 documents"] > figures["name: cosine"] + 0.03
+
+
+@pytest.mark.slow
+def test_teen_helps_with_one_drawing_of_a_character() -> None:
+    if not (classify.data_folder() / "omniglot").exists():
+        pytest.skip(f"{classify.data_folder() / 'omniglot'} is missing; set NEARFIELD_DATA")
+    runs = list(classify.omniglot(Path(), 5))
+    gains = np.array([run["pixels, 1 shots: TEEN 0.5"] - run["pixels, 1 shots: class mean"] for run in runs])
+    assert gains.mean() > gains.std(ddof=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.datasets import data_folder
 from engine.classify import FrechetPredictor, LabelMetric, locus, next_class
 from engine.exceptions import InvalidArgumentError
 
@@ -258,3 +259,17 @@ def test_other_misuse() -> None:
         LabelMetric.from_embeddings(np.eye(2), ["a", "a"])
     with pytest.raises(InvalidArgumentError, match="right has 1 labels, expected 2"):
         PATH.between([1, 2], [3])
+
+
+def test_real_label_vectors_are_one_search(rng: np.random.Generator) -> None:
+    """CLIP's text vectors of the 1203 classes of LVIS: by the index, and by the matrix of all distances."""
+    path = data_folder() / "detic_clip_text" / "datasets" / "metadata" / "lvis_v1_clip_a+cname.npy"
+    if not path.exists():
+        pytest.skip(f"{path} is missing; set NEARFIELD_DATA")
+    E = np.load(path).astype(np.float64)
+    observed, p = rng.permutation(len(E))[:50], shares(rng, 100, 50)
+    labels, costs = FrechetPredictor(LabelMetric.from_embeddings(E), observed).rank(p, 1)
+    squares = np.square(E).sum(axis=1)
+    expected = p @ (squares[observed, None] + squares - 2 * E[observed] @ E.T)
+    np.testing.assert_array_equal(labels[:, 0], expected.argmin(axis=1))
+    np.testing.assert_allclose(costs[:, 0], expected.min(axis=1), rtol=1e-4)

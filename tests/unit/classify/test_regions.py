@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.datasets import data_folder
 from engine.classify import RegionClassifier, VocabularyIndex, multi_scale_crops, nms
 from engine.exceptions import InvalidArgumentError
 
@@ -168,3 +169,21 @@ def test_other_bad_input(regions: Any) -> None:
         VocabularyIndex(NAMES, text).name(X, 0)
     with pytest.raises(InvalidArgumentError, match="names has 2 labels, expected 3"):
         VocabularyIndex(NAMES[:2], text)
+
+
+def test_real_text_vectors_name_planted_regions(rng: np.random.Generator) -> None:
+    """CLIP's text vectors of the 1203 classes of LVIS; regions are these and noise."""
+    folder = data_folder() / "detic_clip_text" / "datasets" / "metadata"
+    if not folder.exists():
+        pytest.skip(f"{folder} is missing; set NEARFIELD_DATA")
+    text = np.load(folder / "lvis_v1_clip_a+cname.npy").astype(np.float32)
+    names = np.array([f"class {i:04}" for i in range(len(text))])
+    codes = rng.integers(len(text), size=400)
+    length = np.linalg.norm(text, axis=1).mean() / np.sqrt(text.shape[1])
+    regions = text[codes] + 1.0 * length * rng.standard_normal((400, text.shape[1])).astype(np.float32)
+    nearest = cosines(regions.astype(np.float64), text.astype(np.float64)).argmax(axis=1)
+    clf = RegionClassifier().fit(text, names.tolist())
+    np.testing.assert_array_equal(clf.predict(regions), names[nearest])
+    assert clf.score(regions, names[codes]) > 0.9
+    found = VocabularyIndex(names.tolist(), text).name(regions, k=1)
+    assert [row[0][0] for row in found] == names[nearest].tolist()
