@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_choice, as_count, as_finite, show
+from .._validate import as_array, as_choice, as_count, show
 from ..exceptions import InvalidArgumentError
 from ._base import (
     Classifier,
@@ -263,7 +263,7 @@ def ensemble_logits(first: ArrayLike, second: ArrayLike, weight: float = 0.5) ->
     >>> np.exp(ensemble_logits(np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]]))).round(3).tolist()
     [[0.75, 0.25]]
     """
-    share = as_share(as_finite(weight, "weight"), "weight")
+    share = as_share(weight, "weight")
     left, right = as_array(first, "first"), as_array(second, "second")
     if left.shape != right.shape or left.ndim != 2:
         raise InvalidArgumentError(f"second has shape {right.shape}, first {left.shape}, expected (n, n_classes) twice")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.classify import ProAPOFitness, PromptOptimizer
-from engine.classify.prompts import Genes, Search
+from engine.classify._prompt_search import Genes, Search
 from engine.exceptions import InvalidArgumentError, NotBuiltError
 
 PLAIN = ProAPOFitness(redundancy=0, logit_scale=10)  # cross-entropy that still counts where all is right
