@@ -156,7 +156,7 @@ def read(folder: Path, cache: Path, n_tests: int) -> Bank:
 
 
 def say(method: str, figure: float, more: str = "") -> None:
-    print(f"  {method:<46}{figure:6.3f}  {more}")
+    print(f"  {method:<52}{figure:6.3f}  {more}")
 
 
 def from_names(bank: Bank) -> None:
