@@ -115,12 +115,13 @@ def test_labelled_rows_help(data: Any) -> None:
 
 def test_batches_and_pickles_change_nothing(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text, (X, y), (queries, labels), names = data
-    tip = TipAdapter().fit(X, y, text, classes=names, X_val=queries, y_val=labels)
+    few = {"X_val": queries[:20], "y_val": labels[:20]}
+    tip = TipAdapter().fit(X, y, text, classes=names, **few)
     scores = tip.class_scores(queries)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(tip)).class_scores(queries), scores)
     monkeypatch.setattr("engine.classify.cache_model.TILE", 70)
     np.testing.assert_allclose(tip.class_scores(queries), scores, rtol=1e-6)
-    again = TipAdapter().fit(X, y, text, classes=names, X_val=queries, y_val=labels)
+    again = TipAdapter().fit(X, y, text, classes=names, **few)
     assert (again.alpha_, again.beta_) == (tip.alpha_, tip.beta_)
 
 
