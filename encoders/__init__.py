@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from . import features, pixels, sbert
+from . import features, hashing, pixels, sbert
 from .base import BaseEncoder, EncoderSpec, available, get, register
 from .cache import CachedEncoder
 from .features import TorchFeatureExtractor
+from .hashing import HashingEncoder
 from .noise import NoiseSpec
 from .pixels import PixelEncoder
 from .preprocess import Preprocess
@@ -22,6 +23,7 @@ __all__ = [
     "BaseEncoder",
     "CachedEncoder",
     "EncoderSpec",
+    "HashingEncoder",
     "LayerScore",
     "NoiseSpec",
     "PixelEncoder",
@@ -31,6 +33,7 @@ __all__ = [
     "available",
     "features",
     "get",
+    "hashing",
     "pixels",
     "register",
     "sbert",

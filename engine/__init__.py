@@ -1,7 +1,7 @@
 """nearfield: certified exact vector search, filters, and classification as retrieval.
 
-Importing this loads numpy and the compiled core only; `engine.classify`, `engine.evaluation` and all heavy packages
-come on first use.
+Importing this loads numpy and the compiled core only; `engine.classify`, `engine.discovery`, `engine.evaluation`
+and all heavy packages come on first use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .protocols import Encoder
 from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
-    from . import classify, evaluation, filters, interop
+    from . import classify, discovery, evaluation, filters, interop
     from .attributes import Attributes
     from .collection import Collection
     from .filters import col, udf
@@ -52,6 +52,7 @@ __all__ = [
     "__version__",
     "classify",
     "col",
+    "discovery",
     "evaluation",
     "filters",
     "interop",
@@ -67,7 +68,7 @@ LATER = {"Attributes": ".attributes", "Collection": ".collection", "col": ".filt
 
 def __getattr__(name: str) -> Any:
     """Loads the parts that a plain search does not need."""
-    if name in ("classify", "evaluation", "filters", "interop"):
+    if name in ("classify", "discovery", "evaluation", "filters", "interop"):
         return importlib.import_module(f".{name}", __name__)
     if name in LATER:
         return getattr(importlib.import_module(LATER[name], __name__), name)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_choice, as_count, as_flag, show
+from .._validate import as_array, as_choice, as_count, as_flag
 from ..evaluation import accuracy
 from ..evaluation._labels import as_labels
 from ..evaluation.retrieval import search_batches, search_others
@@ -16,7 +16,16 @@ from ..exact import METRICS
 from ..exceptions import InvalidArgumentError
 from ..index import Filter, Index
 from ..types import Metric, SearchResult, SearchStats
-from ._base import Classifier, as_indicator, as_temperature, check_embeddings, encode_labels, warn_if_one
+from ._base import (
+    Classifier,
+    as_indicator,
+    as_temperature,
+    check_embeddings,
+    encode_labels,
+    merged,
+    training_labels,
+    warn_if_one,
+)
 
 __all__ = ["KNNClassifier"]
 
@@ -114,15 +123,15 @@ class KNNClassifier(Classifier):
         self.multilabel = multilabel
         self.allow_fewer = allow_fewer
 
-    def fit(self: Self, X: ArrayLike | None, y: ArrayLike) -> Self:
+    def fit(self: Self, X: ArrayLike | None, y: ArrayLike | None = None) -> Self:
         """Keep the training rows and their labels.
 
         Parameters
         ----------
-        X : array_like, shape (n, dim), or None
+        X : array_like, shape (n, dim), Collection, or None
             None if `index` already holds the vectors.
         y : array_like, shape (n,), or (n, n_labels) with `multilabel`
-            Strings or integers.
+            Strings or integers; for a collection also the name of a column, of which None stands for "label".
 
         Returns
         -------
@@ -135,6 +144,7 @@ class KNNClassifier(Classifier):
             Settings, vectors or labels that cannot be used; also a ValueError. What was learned before is untouched.
         """
         self._check_settings()
+        y = training_labels(X, y)
         index = self._filled_index(X)
         classes, targets = self._encode(y, len(index))
         warn_if_one(classes)
@@ -142,7 +152,7 @@ class KNNClassifier(Classifier):
         self._learn(index, index.ids[order], targets[order], classes)
         return self
 
-    def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(self: Self, X: ArrayLike, y: ArrayLike | None = None, classes: ArrayLike | None = None) -> Self:
         """Add training rows; new classes may come at any time.
 
         Parameters
@@ -168,6 +178,7 @@ class KNNClassifier(Classifier):
         fitted = self.__sklearn_is_fitted__()
         if fitted:
             self._check_learned()
+        y = training_labels(X, y)
         X = check_embeddings(X, dim=self.n_features_in_ if fitted else None)
         new, targets = self._encode(y, len(X))
         known = self.classes_ if fitted else new
@@ -289,7 +300,7 @@ class KNNClassifier(Classifier):
     def _filled_index(self, X: ArrayLike | None) -> Index:
         """The user's index, checked, or a new one with the rows of `X`."""
         if not isinstance(self.index, Index):
-            vectors = check_embeddings(X)  # type: ignore[arg-type]
+            vectors = check_embeddings(X)
             index = Index(vectors.shape[1], metric=self.metric, kind=self.index)  # type: ignore[arg-type]
             index.add(vectors)
             return index
@@ -314,7 +325,7 @@ class KNNClassifier(Classifier):
             if getattr(self, name) != learned:
                 raise InvalidArgumentError(f"{name} is {getattr(self, name)!r}, fit saw {learned!r}: call fit again")
 
-    def _encode(self, y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _encode(self, y: Any, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Classes, and for each row its place among them, or with `multilabel` its row of `y`."""
         if not self.multilabel:
             return encode_labels(y, n=n)
@@ -387,13 +398,6 @@ def as_votes(value: ArrayLike, distances: NDArray[np.float32]) -> Weights:
     if not np.isfinite(votes).all() or (votes < 0).any() or not votes.any(axis=1).all():
         raise InvalidArgumentError("weights returned votes that are negative or not finite, or only zeros for a row")
     return votes
-
-
-def merged(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """All classes of both, sorted."""
-    if (left.dtype.kind == "U") != (right.dtype.kind == "U"):
-        raise InvalidArgumentError(f"classes {show(left[0])} and {show(right[0])} differ in kind: strings or numbers")
-    return np.union1d(left, right)
 
 
 def joined(results: list[SearchResult]) -> SearchResult:

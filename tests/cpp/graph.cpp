@@ -184,13 +184,16 @@ void test_walk() {
   const Links links = linked(3, lists);
   Workspace work;
   for (const std::size_t ef : {1u, 2u, 5u, 200u}) {
-    const std::size_t n_scored = walk(links, Rows{0}, LineScorer{60.25f}, ef, work);
+    const std::size_t n_scored = walk(links, Rows{0}, LineScorer{60.25f}, ef, work).n_scored;
     CHECK(work.pool.size() == std::min<std::size_t>(ef, 100) && work.pool.row(0) == 60);
     for (std::size_t i = 1; i < work.pool.size(); ++i) CHECK(work.pool.key(i - 1) <= work.pool.key(i));
     CHECK(ef == 200 ? n_scored == 100 : n_scored < 40);
   }
   walk(links, Rows{0}, LineScorer{60.25f}, 3, work, [](std::uint32_t row) { return row != 60; });
   for (std::size_t i = 0; i < work.pool.size(); ++i) CHECK(work.pool.row(i) != 60);
+  // A walk that has long arrived meets nothing late; one whose every step finds what is nearer, most.
+  CHECK(walk(links, Rows{0}, LineScorer{60.25f}, 80, work, AcceptAll{}, 3).n_late == 0);
+  CHECK(walk(links, Rows{0}, LineScorer{30}, 4, work, AcceptAll{}, 1).n_late > 20);
   walk(links, Rows{}, LineScorer{0}, 3, work);
   CHECK(work.pool.size() == 0);
   walk(links, Rows{99, 99, 0}, LineScorer{99}, 1, work);  // the last place, and an entry twice

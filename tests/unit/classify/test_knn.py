@@ -529,31 +529,3 @@ def test_clone_pipeline_and_grid_search(data: Data) -> None:
     search = model_selection.GridSearchCV(steps, {"knnclassifier__n_neighbors": [1, 9]}, cv=3).fit(X, y)
     assert search.best_params_ == {"knnclassifier__n_neighbors": 9}
     assert search.predict(queries).shape == (60,)
-
-
-# The checks of scikit-learn that ask for something else than our contract.
-DIFFERENT = {
-    "check_estimators_unfitted": "predicting before fit raises engine.NotBuiltError",
-    "check_n_features_in_after_fitting": "the message is ours: X has dim 3, expected 2",
-    "check_complex_data": "the message is ours: X has dtype complex128",
-    "check_dtype_object": "objects that are no numbers are a ValueError, not a TypeError",
-    "check_estimators_empty_data_messages": "the message is ours: X has dim 0",
-    "check_estimators_nan_inf": "the message is ours: X[0, 0] is nan",
-    "check_estimator_sparse_tag": "the message is ours: X is a sparse matrix",
-    "check_estimator_sparse_array": "the message is ours: X is a sparse matrix",
-    "check_estimator_sparse_matrix": "the message is ours: X is a sparse matrix",
-    "check_requires_y_none": "the message is ours: y has shape ()",
-    "check_supervised_y_2d": "a column of labels is refused, not guessed",
-    "check_supervised_y_no_nan": "the message is ours: y[0] is inf",
-}
-
-
-@pytest.mark.filterwarnings("ignore:Estimator KNNClassifier does not inherit", "ignore:y holds one class only")
-def test_scikit_learn_checks() -> None:
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    results = checks.check_estimator(
-        KNNClassifier(3, metric="l2"), expected_failed_checks=DIFFERENT, on_fail=None, on_skip=None
-    )
-    failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
-    assert not failed
-    assert sum(r["status"] == "passed" for r in results) >= 35

@@ -44,7 +44,7 @@ def test_exports_are_sorted() -> None:
 def test_every_available_name_loads() -> None:
     names = encoders.available()
     assert names == sorted(names)
-    assert {"pixels", "features:efficientnet-lite0", "sbert:all-MiniLM-L6-v2"} >= set(names) > set()
+    assert {"hashing", "pixels", "features:efficientnet-lite0", "sbert:all-MiniLM-L6-v2"} >= set(names) > set()
     encoder = encoders.get("pixels", size=3)
     assert isinstance(encoder, Encoder)
     assert (encoder.name, encoder.options) == ("pixels", {"size": 3})  # type: ignore[attr-defined]
