@@ -189,7 +189,7 @@ class FrechetPredictor:
     temperature : float, optional
         Take ``p ** (1 / temperature)``, normalised, for the probabilities: below 1 sharper, above 1 flatter.
     kind : {"exact", "graph"}, default "exact"
-        Of the index, where there is one. "graph": approximate. Its recall is calibrated on queries that are like labels;
+        Of the index, where there is one: "graph" is approximate, its recall is calibrated on queries like labels;
         a mean of several labels lies between them, where a walk finds less, so measure before you trust it.
 
     Attributes
