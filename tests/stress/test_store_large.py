@@ -16,7 +16,7 @@ from engine.storage import checksum, map_file
 N, DIM = 2**20 + 3, 4096
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_an_array_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     """Rows of zeros but for the last; whatever counts rows, elements or bytes in 32 bits does not find it."""
     last = np.arange(1, DIM + 1, dtype=np.float32)
