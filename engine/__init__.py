@@ -26,7 +26,7 @@ from .protocols import Encoder
 from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
-    from . import classify, evaluation, filters
+    from . import classify, evaluation, filters, limit
     from .attributes import Attributes
     from .collection import Collection
     from .filters import col, udf
@@ -55,6 +55,7 @@ __all__ = [
     "evaluation",
     "filters",
     "isa",
+    "limit",
     "topk",
     "udf",
 ]
@@ -66,7 +67,7 @@ LATER = {"Attributes": ".attributes", "Collection": ".collection", "col": ".filt
 
 def __getattr__(name: str) -> Any:
     """Loads the parts that a plain search does not need."""
-    if name in ("classify", "evaluation", "filters"):
+    if name in ("classify", "evaluation", "filters", "limit"):
         return importlib.import_module(f".{name}", __name__)
     if name in LATER:
         return getattr(importlib.import_module(LATER[name], __name__), name)

@@ -1,0 +1,31 @@
+"""Capacity of embeddings: how many sets of documents single vectors can tell apart, and how many yours do.
+
+What the numbers prove, and what they do not, is said in docs/limit.md.
+"""
+
+from .baselines import BM25, RandomAdditive, RandomMaxSim
+from .bounds import dimension_lower_bound, max_gap, max_margin
+from .constructions import CyclicEmbedding, SimplexEmbedding, cyclic_embedding, simplex_embedding
+from .dataset import LimitDataset, load_limit, make_limit_dataset
+from .evaluate import evaluate
+from .patterns import average_query_strength, graph_density, make_qrels
+
+__all__ = [
+    "BM25",
+    "CyclicEmbedding",
+    "LimitDataset",
+    "RandomAdditive",
+    "RandomMaxSim",
+    "SimplexEmbedding",
+    "average_query_strength",
+    "cyclic_embedding",
+    "dimension_lower_bound",
+    "evaluate",
+    "graph_density",
+    "load_limit",
+    "make_limit_dataset",
+    "make_qrels",
+    "max_gap",
+    "max_margin",
+    "simplex_embedding",
+]
