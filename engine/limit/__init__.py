@@ -6,18 +6,25 @@ What the numbers prove, and what they do not, is said in docs/limit.md.
 from .baselines import BM25, RandomAdditive, RandomMaxSim
 from .bounds import dimension_lower_bound, max_gap, max_margin
 from .constructions import CyclicEmbedding, SimplexEmbedding, cyclic_embedding, simplex_embedding
+from .critical import CRITICAL_N, CriticalN, critical_n, critical_n_fit
 from .dataset import LimitDataset, load_limit, make_limit_dataset
 from .evaluate import evaluate
+from .free import FreeEmbedding
 from .patterns import average_query_strength, graph_density, make_qrels
 
 __all__ = [
     "BM25",
+    "CRITICAL_N",
+    "CriticalN",
     "CyclicEmbedding",
+    "FreeEmbedding",
     "LimitDataset",
     "RandomAdditive",
     "RandomMaxSim",
     "SimplexEmbedding",
     "average_query_strength",
+    "critical_n",
+    "critical_n_fit",
     "cyclic_embedding",
     "dimension_lower_bound",
     "evaluate",

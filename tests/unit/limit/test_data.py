@@ -196,7 +196,7 @@ def test_bad_recipes(arguments: Any, message: str) -> None:
         ("corpus", '{"_id": "a", "text": ""}\n{"_id": "a", "text": ""}', "line 2: _id is 'a' again"),
         ("qrels", '{"query-id": "query_0", "corpus-id": "?", "score": 1}', r"corpus-id is '\?', expected an id"),
         ("qrels", '{"query-id": "?", "corpus-id": "?", "score": 1}', r"query-id is '\?', expected an id"),
-        ("qrels", "", "no document for query .query_0"),
+        ("qrels", "", "no relevant document for query .query_0"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, text: str, message: str) -> None:
