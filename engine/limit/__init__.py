@@ -11,18 +11,24 @@ from .dataset import LimitDataset, load_limit, make_limit_dataset
 from .evaluate import evaluate
 from .free import FreeEmbedding
 from .patterns import average_query_strength, graph_density, make_qrels
+from .realizable import Realizable, realizable_subsets
+from .report import CapacityReport, ReportRow, capacity_report
 
 __all__ = [
     "BM25",
     "CRITICAL_N",
+    "CapacityReport",
     "CriticalN",
     "CyclicEmbedding",
     "FreeEmbedding",
     "LimitDataset",
     "RandomAdditive",
     "RandomMaxSim",
+    "Realizable",
+    "ReportRow",
     "SimplexEmbedding",
     "average_query_strength",
+    "capacity_report",
     "critical_n",
     "critical_n_fit",
     "cyclic_embedding",
@@ -34,5 +40,6 @@ __all__ = [
     "make_qrels",
     "max_gap",
     "max_margin",
+    "realizable_subsets",
     "simplex_embedding",
 ]

@@ -195,7 +195,7 @@ def load_limit(path: str | os.PathLike[str]) -> LimitDataset:
     Parameters
     ----------
     path : path_like
-        For example ``data/limit-small`` of the LIMIT repository.
+        The folder, or one with ``data/limit-small`` below, such as a copy of the LIMIT repository.
 
     Returns
     -------
@@ -219,6 +219,8 @@ def load_limit(path: str | os.PathLike[str]) -> LimitDataset:
     >>> read.queries == made.queries, read.doc_attributes == made.doc_attributes
     (True, True)
     """
+    below = Path(as_path(path), "data", "limit-small")
+    path = below if below.is_dir() else path
     corpus = texts_by_id(path, "corpus")
     queries = texts_by_id(path, "queries")
     row_of = {name: row for row, name in enumerate(corpus)}
