@@ -21,7 +21,8 @@ from .patterns import Pattern, as_qrels, make_qrels
 
 __all__ = ["LimitDataset", "load_limit", "make_limit_dataset"]
 
-# Made up by rule, so that no list of names has to be shipped: 1,850 attributes and 65,000 names.
+# Made up by rule, so that no list has to be shipped: 1,850 attributes, such as Amberapples, each of a word of its own
+# as those of LIMIT mostly are, and 65,000 names.
 KINDS = (
     "Apples Bells Boats Books Bridges Cakes Candles Clocks Clouds Coins Drums Fans Flutes Gardens Hats Kites Lamps "
     "Maps Masks Owls Paints Plums Poems Puzzles Quilts Rivers Roses Ships Songs Stamps Stones Tales Teas Towers "
@@ -145,7 +146,7 @@ def make_limit_dataset(
     """
     rng = np.random.default_rng(random_state)
     qrels = make_qrels(n_docs, n_queries, k, pattern, random_state)
-    liked = drawn(attributes, map(" ".join, product(QUALITIES.split(), KINDS.split())), len(qrels), "attributes", rng)
+    liked = drawn(attributes, made_up_attributes(), len(qrels), "attributes", rng)
     initials = map("{}.".format, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     people = drawn(names, map(" ".join, product(FIRST.split(), initials, LAST.split())), n_docs, "names", rng)
     n_attributes_per_doc = as_count(n_attributes_per_doc, "n_attributes_per_doc")
@@ -168,6 +169,10 @@ def make_limit_dataset(
     corpus = {name: document(name, has) for name, has in zip(people, own, strict=False)}
     queries = {f"query_{i}": f"Who likes {attribute}?" for i, attribute in enumerate(asked)}
     return LimitDataset(corpus, queries, qrels, tuple(map(tuple, own)))
+
+
+def made_up_attributes() -> list[str]:
+    return [quality + kind.lower() for quality, kind in product(QUALITIES.split(), KINDS.split())]
 
 
 def drawn(

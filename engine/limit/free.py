@@ -85,7 +85,7 @@ class FreeEmbedding:
     Notes
     -----
     Full batch: softmax over all documents, Adam, rows scaled back to unit length after each step. float32 runs in code
-    compiled by numba where that is installed (the extra ``jit``), in numpy otherwise. What it reaches is what descent
+    compiled by numba where that is installed (the extra ``limit``), in numpy otherwise. What it reaches is what descent
     reaches, not what exists: see `cyclic_embedding`.
 
     References

@@ -164,7 +164,7 @@ def widest(inside: Matrix, outside: Matrix) -> Matrix:
     try:
         from scipy.optimize import linprog
     except ImportError as error:
-        raise UnsupportedError(f"realizable_subsets needs scipy ({error}): pip install scipy") from error
+        raise UnsupportedError(f"realizable_subsets needs scipy ({error}): pip install 'nearfield[limit]'") from error
     d = inside.shape[1]
     # Query u, threshold t, width w: u.x - t >= w inside, <= -w outside; the widest.
     signs = np.repeat([-1.0, 1.0], [len(inside), len(outside)])[:, None]
