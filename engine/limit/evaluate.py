@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_count, as_matrix, memory_bytes, show
+from .._validate import as_count, as_matrix, show
 from ..collection import Collection
 from ..exact import topk
 from ..exceptions import InvalidArgumentError
@@ -16,7 +16,7 @@ from ..protocols import Encoder
 from .dataset import LimitDataset
 from .patterns import as_qrels
 
-__all__ = ["Retriever", "check_memory", "evaluate", "recalls", "score_ranks"]
+__all__ = ["Retriever", "evaluate", "recalls", "score_ranks"]
 
 Retriever = Encoder | Collection | Callable[[list[str]], ArrayLike] | tuple[ArrayLike, ArrayLike] | NDArray[Any]
 BLOCK_BYTES = 64 << 20  # scores of one block of queries
@@ -137,12 +137,3 @@ def found_ranks(ids: NDArray[np.int64], qrels: NDArray[np.int64], n: int) -> NDA
     """Place of each relevant document among those found, `n` if it is not there."""
     same = ids[:, None, :] == qrels[:, :, None]
     return cast("NDArray[np.int64]", np.where(same.any(axis=2), same.argmax(axis=2), n))
-
-
-def check_memory(n_bytes: int, what: str, limit: int | None = None) -> None:
-    """Refuse work that would take more than half of the memory."""
-    limit = memory_bytes() // 2 if limit is None else limit
-    if n_bytes > limit:
-        raise InvalidArgumentError(
-            f"{what} would take {n_bytes / 2**30:.1f} GiB, expected at most {limit / 2**30:.1f} GiB: half of the memory"
-        )

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._validate import as_choice, as_count, as_finite, as_flag, as_threads
 from ..exceptions import InvalidArgumentError
-from .evaluate import check_memory
-from .patterns import as_qrels, check_k
+from .patterns import as_qrels, check_k, check_memory
 
 __all__ = ["FreeEmbedding", "StopReason", "margins"]
 

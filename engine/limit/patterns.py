@@ -9,10 +9,10 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_choice, as_count
+from .._validate import as_array, as_choice, as_count, memory_bytes
 from ..exceptions import InvalidArgumentError
 
-__all__ = ["Pattern", "as_qrels", "average_query_strength", "check_k", "graph_density", "make_qrels"]
+__all__ = ["Pattern", "as_qrels", "average_query_strength", "check_k", "check_memory", "graph_density", "make_qrels"]
 
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
 PATTERNS = ("dense", "random", "cycle", "disjoint")
@@ -47,7 +47,7 @@ def make_qrels(
     Raises
     ------
     InvalidArgumentError
-        ``k >= n_docs``, or more queries than the pattern has.
+        ``k >= n_docs``, more queries than the pattern has, or than memory holds.
 
     References
     ----------
@@ -72,6 +72,7 @@ def make_qrels(
         raise InvalidArgumentError(
             f"n_queries is {m}, expected at most {most}: all that {pattern!r} has of {n_docs} documents"
         )
+    check_memory(8 * m * k, f"{m} queries of {k} documents")
     if pattern == "dense":
         return first_combinations(min(n for n in range(k + 1, n_docs + 1) if comb(n, k) >= m), k, m)
     if pattern == "random":
@@ -137,6 +138,7 @@ def average_query_strength(qrels: ArrayLike) -> float:
     """
     rows = as_qrels(qrels)
     documents, codes = np.unique(rows[rows >= 0], return_inverse=True)
+    check_memory(8 * len(rows) * len(documents), f"{len(rows)} queries over {len(documents)} relevant documents")
     relevant = np.zeros((len(rows), len(documents)))
     relevant[np.nonzero(rows >= 0)[0], codes] = 1
     sizes = relevant.sum(axis=1)
@@ -174,3 +176,12 @@ def as_qrels(value: ArrayLike, n_docs: int | None = None) -> NDArray[np.int64]:
     if (none := rows[:, 0] == top).any():
         raise InvalidArgumentError(f"qrels[{int(np.argmax(none))}] has no relevant document, expected at least one")
     return cast("NDArray[np.int64]", np.where(rows == top, -1, rows))
+
+
+def check_memory(n_bytes: int, what: str, limit: int | None = None) -> None:
+    """Refuse work that would take more than half of the memory."""
+    limit = memory_bytes() // 2 if limit is None else limit
+    if n_bytes > limit:
+        raise InvalidArgumentError(
+            f"{what} would take {n_bytes / 2**30:.1f} GiB, expected at most {limit / 2**30:.1f} GiB: half of the memory"
+        )

@@ -24,7 +24,7 @@ from engine.limit import (
     make_limit_dataset,
     make_qrels,
 )
-from engine.limit.evaluate import check_memory
+from engine.limit.patterns import check_memory
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,13 @@ def test_random_sets_are_seeded() -> None:
         ({"n_queries": 11}, "n_queries is 11, expected at most 10"),
         ({"n_queries": 3, "pattern": "disjoint"}, "n_docs is 5, expected at least 6"),
         ({"n_queries": 6, "pattern": "cycle"}, "n_queries is 6, expected at most 5"),
+        ({"n_docs": 10**6}, r"499999500000 queries of 2 documents would take 7450\.6 GiB"),
         ({"pattern": "round"}, "pattern is 'round', expected one of"),
     ],
 )
 def test_bad_patterns(arguments: Any, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        make_qrels(5, **arguments)
+        make_qrels(**{"n_docs": 5} | arguments)
 
 
 def test_difficulty_of_all_pairs_in_closed_form() -> None:
