@@ -144,11 +144,12 @@ def candidates(vectors: Matrix, subsets: NDArray[np.int64]) -> list[Matrix]:
 def separable(vectors: Matrix, subset: NDArray[np.int64], query: Matrix) -> bool:
     """Whether a hyperplane separates `subset` from all other documents; `query` is a first guess of its direction."""
     faced = np.zeros(len(vectors), np.bool_)
+    most = min(FIRST, len(vectors))
     while True:
         scores = vectors @ query
         least = scores[subset].min()
         scores[subset] = -np.inf
-        rivals = np.argsort(-scores)[:FIRST]
+        rivals = np.argpartition(-scores, most - 1)[:most]
         if faced.any():
             if scores[faced].max() >= least - ROUNDING:  # there is no better query for these
                 return False
