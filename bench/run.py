@@ -13,7 +13,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, attributes, datasets, filtered, filtered_report, peers, startup
+from . import ann, ann_report, attributes, datasets, filtered, filtered_report, limit, peers, startup
 from .exact import FIGURES, Record
 from .filtered_cells import CORRELATIONS, KINDS
 from .measure import machine
@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     for name, task, summary in (
         ("startup", startup, "how soon a saved index answers"),
         ("attributes", attributes, "predicates over attributes, beside pandas and polars"),
+        ("limit", limit, "capacity tests: free embeddings, LIMIT, and the audit of documents"),
     ):
         workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
     return args

@@ -1,4 +1,4 @@
-"""The command line `nearfield index | search | classify | info | verify | bench`: for people, `--json` for programs.
+"""The command line `nearfield index | search | classify | info | verify | limit | bench`; `--json` for programs.
 
 It is the one place where an encoder's name becomes an encoder. Errors are one line on the standard error, or one JSON
 object ``{"error": ...}`` on the standard output; exit code 2 means that the call was wrong, 1 that something else was.
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     app = typer.Typer(
         help="Search and classify folders of images.", pretty_exceptions_enable=False, add_completion=False
     )
-    for command in (index, search, classify, info, verify):
+    for command in (index, search, classify, info, verify, limit):
         app.command()(command)
     everything = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command(context_settings=everything, add_help_option=False)(bench)
@@ -214,6 +214,39 @@ def verify(
     print(f"{file} is sound: {len(index)} rows, kind {index.kind}")
     if index.kind == "graph":
         print_table(["", ""], report.items())
+
+
+def limit(
+    encoder: Annotated[str, typer.Option(help="Such as sbert:all-MiniLM-L6-v2.")],
+    folder: Annotated[Path | None, typer.Argument(help="LIMIT's files; none: a made-up set of the same size.")] = None,
+    dims: Annotated[str | None, typer.Option(help="Such as 32,64,128; default: by powers of two.")] = None,
+    critical: Annotated[str, typer.Option(help="Dimensions in which free embeddings are tried; none: ''.")] = "4,5,6",
+    plot: Annotated[Path | None, typer.Option(help="Picture to write, such as limit.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how many sets of documents an encoder tells apart, beside baselines and theory: see docs/limit.md."""
+    from .limit import capacity_report, load_limit
+
+    if plot is not None:
+        check_writable(plot)
+    data = None if folder is None else load_limit(folder)
+    report = capacity_report(
+        load_encoder(encoder),
+        data,
+        dims=None if dims is None else whole_numbers(dims, "dims"),
+        critical_dims=whole_numbers(critical, "critical"),
+    )
+    print(json.dumps(report.to_dict()) if as_json else report)
+    if plot is not None:
+        report.plot(plot)
+
+
+def whole_numbers(text: str, name: str) -> list[int]:
+    """The numbers of an option such as "32,64"."""
+    try:
+        return [int(word) for word in text.split(",") if word]
+    except ValueError:
+        raise InvalidArgumentError(f"{name} is {text!r}, expected whole numbers, comma-separated") from None
 
 
 def bench(context: typer.Context) -> None:
