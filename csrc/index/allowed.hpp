@@ -24,13 +24,7 @@ class Allowed {
     if (n_live == n_visible_) return;
     own_ = ~dead;
     rows_ = &*own_;
-    if (!filter) return;
-    Bitmap spread(n_visible_);
-    std::size_t place = 0;
-    own_->for_each([&](std::size_t row) {
-      if (filter->test(place++)) spread.set(row);
-    });
-    own_ = std::move(spread);
+    if (filter) own_ = filter->spread(*own_);
   }
   Allowed(const Allowed&) = delete;
   Allowed& operator=(const Allowed&) = delete;

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import struct
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,21 +13,15 @@ from numpy.typing import NDArray
 
 import engine
 from engine.evaluation import ground_truth, recall_at_k
+from examples import load_example
 
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("sklearn")
-SCRIPT = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
 @pytest.fixture(scope="module")
 def demo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nearfield_demo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_example("demo")
 
 
 def write_idx(path: Path, values: NDArray[np.uint8], kind: int = 8) -> None:

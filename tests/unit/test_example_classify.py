@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from examples import load_example
+
 pytest.importorskip("sklearn")
-SCRIPT = Path(__file__).parents[2] / "examples" / "classify.py"
 FILLER = "please can you tell me what to do about my thing it does not work now".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nearfield_classify", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_example("classify")
 
 
 @pytest.fixture
