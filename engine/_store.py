@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ._folder import SMALL, TEMPORARY, Entry, Folder, MissingFileError, framed
+from ._folder import MANIFEST, SMALL, TEMPORARY, Entry, Folder, MissingFileError, framed
 from ._packed import packed, unpacked
 from ._segments import Segment, Segments
 from ._table import SegmentTable
@@ -185,8 +185,10 @@ class Store:
             elif counts is False:
                 self.folder.remove([*written, TEMPORARY])
             raise
-        with suppress(EngineError, MemoryError):  # neither is needed
+        with suppress(EngineError, MemoryError):  # none of it is needed
             self.folder.sweep(self._kept_files())
+            self.folder.write_manifest(name_of(self.version), raw)  # by which an older manifest.json would be noticed
+            self.folder.forget()
             for segment in fresh:
                 if segment.index.nbytes >= SMALL:
                     self._map(segment)
@@ -238,19 +240,24 @@ class Store:
         """The manifests of the versions that are kept, this one now among them."""
         if not self.version or not self.manifest["keep"]:
             return []
-        name = f"manifest-{self.version}.json"
+        name = name_of(self.version)
         written.append(name)
-        self.folder.remove([name])  # of a commit that failed so badly that it could not tell whether it had
+        self.folder.remove([name])  # it may not have reached the disk
         self.folder.write_manifest(name, self._raw)
         entry = {"version": self.version, "file": name, "xxh3_64": xxhash.xxh3_64_hexdigest(self._raw)}
         return [*self.manifest["earlier"], entry][-self.manifest["keep"] :]
 
     def _kept_files(self) -> set[str]:
         """Files of this version and of those before it that are kept."""
-        names = {entry["file"] for entry in self.manifest["earlier"]} | {"manifest.json"}
+        names = {entry["file"] for entry in self.manifest["earlier"]} | {MANIFEST, name_of(self.version)}
         for manifest in [self.manifest, *(earlier(self.folder, entry) for entry in self.manifest["earlier"])]:
             names.update(entry["file"] for entry in entries_of(manifest))
         return names
+
+
+def name_of(version: int) -> str:
+    """The file that keeps the manifest of a version."""
+    return f"manifest-{version}.json"
 
 
 def undisturbed(folder: Folder, work: Callable[[dict[str, Any], int], T]) -> tuple[bytes, T]:

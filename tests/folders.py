@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,17 @@ def check(collection: Collection, ids: Any) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name != "lock")
+    """Those whose contents count: not the lock, and not the copy of the manifest, of which the name alone does."""
+    copies = sorted(folder.glob("manifest-*.json"), key=lambda path: int(path.stem[9:]))
+    return sorted(path for path in folder.iterdir() if path.name != "lock" and path not in copies[-1:])
+
+
+def holds_what_it_names(folder: Path, collection: Collection) -> bool:
+    """Whether nothing is missing, and nothing that does not count was left; `collection` is open on it for writing."""
+    store = collection._store
+    assert store
+    kept = store._kept_files() | {"lock"}
+    return kept - set(os.listdir(folder)) <= {f"manifest-{store.version}.json"} and set(os.listdir(folder)) <= kept
 
 
 def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

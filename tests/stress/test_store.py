@@ -173,8 +173,7 @@ def test_killed_at_random_times(tmp_path: Path, rng: np.random.Generator) -> Non
         kills += 1
     opened = Collection.open(tmp_path / "c", mode="w")
     opened.verify()
-    named = {entry["file"] for entry in opened._store.manifest["earlier"]}  # type: ignore[union-attr]
-    assert set(os.listdir(tmp_path / "c")) == named | opened._store._kept_files() | {"lock"}  # type: ignore[union-attr]
+    assert holds_what_it_names(tmp_path / "c", opened)
     print("kills", kills)
     assert kills > SECONDS / 2
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from disk import Disk
-from folders import DIM, add, check, make
+from folders import DIM, add, check, holds_what_it_names, make
 
 from engine import Collection, StorageError
 
@@ -66,9 +66,7 @@ def is_whole(folder: Path, *allowed: list[int]) -> list[int]:
     check(opened, found)
     opened.verify()
     writer = Collection.open(folder, mode="w")
-    named = {entry["file"] for entry in writer._store.manifest["earlier"]}  # type: ignore[union-attr]
-    there = set(os.listdir(folder))
-    assert there == named | writer._store._kept_files() | {"lock"}  # type: ignore[union-attr]
+    assert holds_what_it_names(folder, writer)
     writer.close()
     return found
 
@@ -297,15 +295,21 @@ def test_making_a_folder_may_fail_at_every_step(tmp_path: Path) -> None:
     disk = Disk(tmp_path / "whole")
     with disk.between():
         Collection.create(tmp_path / "whole", dim=DIM).close()
-    assert disk.step >= 4
+    n_done = 0
     for at in range(1, disk.step + 1):
         path = tmp_path / str(at)
-        with Disk(path, failing(at, ERRORS[0])).between(), pytest.raises(StorageError):
-            Collection.create(path, dim=DIM)
+        try:
+            with Disk(path, failing(at, ERRORS[0])).between():
+                Collection.create(path, dim=DIM).close()
+            n_done += 1
+        except StorageError:
+            pass
         if (path / "manifest.json").exists():
             assert len(Collection.open(path, mode="w")) == 0
         else:
             Collection.create(path, dim=DIM).close()
+    assert n_done == 2  # without the copy of the manifest, which takes two steps
+    assert disk.step >= 6
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -120,9 +120,10 @@ def test_files_that_are_missing_swapped_or_something_else(folder: Path) -> None:
 
 
 def test_an_older_manifest_is_not_taken_for_the_last(folder: Path) -> None:
-    shutil.copy(folder / "manifest-2.json", folder / "manifest.json")
-    with pytest.raises(CorruptIndexError, match="version 2, not the last one"):
-        Collection.open(folder)
+    for version in (2, 3):
+        shutil.copy(folder / f"manifest-{version}.json", folder / "manifest.json")
+        with pytest.raises(CorruptIndexError, match=f"version {version}, not the last one"):
+            Collection.open(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

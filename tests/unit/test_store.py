@@ -79,6 +79,7 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
         writer.commit()
     assert {name for name in os.listdir(tmp_path / "c") if name.startswith("manifest")} == {
         "manifest-5.json",
+        "manifest-6.json",
         "manifest.json",
     }
     assert len([name for name in os.listdir(tmp_path / "c") if "vectors" in name]) == 2
@@ -87,7 +88,7 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
 def test_what_is_left_of_a_killed_commit_is_removed_by_the_next_writer_only(tmp_path: Path) -> None:
     filled(tmp_path / "c").close()
     before = sorted(os.listdir(tmp_path / "c"))
-    for name in ("000999-vectors.npy", "manifest-2.json", "manifest.json.tmp", "notes.txt", "12-my.npy"):
+    for name in ("000999-vectors.npy", "manifest-0.json", "manifest.json.tmp", "notes.txt", "12-my.npy"):
         (tmp_path / "c" / name).write_text("x")
     Collection.open(tmp_path / "c")
     assert len(os.listdir(tmp_path / "c")) == len(before) + 5
