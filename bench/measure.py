@@ -189,12 +189,16 @@ class Worker:
             self.close()
             raise
 
-    def run(self, function: Callable[..., T], *args: Any) -> T:
-        """``function(state, *args)``, over there; a module-level function."""
+    def run(self, function: Callable[..., T], *args: Any, limit_s: float | None = None) -> T:
+        """``function(state, *args)``, over there; a module-level function. After `limit_s` the process is killed."""
         with contextlib.suppress(BrokenPipeError):  # it died since: receiving says so
             self._pipe.send((function, args))
-        result: T = self._receive()
+        result: T = self._receive(limit_s)
         return result
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
 
     def close(self) -> None:
         """End the process."""
@@ -210,8 +214,12 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _receive(self) -> Any:
+    def _receive(self, limit_s: float | None = None) -> Any:
         try:
+            if not self._pipe.poll(limit_s):
+                self._process.kill()
+                self._process.join()
+                raise MeasureError(f"it took longer than {limit_s:g} s")
             failure, result = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             self._process.join()

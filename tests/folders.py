@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +106,25 @@ def with_checksum(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def use(folder: Path) -> None:
-    """All that reads what is stored. Errors of ours are all that may come of it."""
-    try:
+    """All that reads what is stored, and then all that changes it."""
+    use_to_read(folder)
+    use_to_write(folder)
+
+
+def use_to_read(folder: Path) -> None:
+    """Errors of ours are all that may come of it."""
+    with suppress(EngineError):
         opened = Collection.open(folder)
         opened.search(np.ones((3, 4)), k=5, columns=list(opened.schema))
         opened.search(np.ones((3, 4)), k=5, exact=True, filter=col("number") > 5)
         opened.count((col("word") == "w1") | col("even").isin([True]))
         opened.get(opened.index.ids)
         opened.verify()
-    except EngineError:
-        pass
-    try:
-        with Collection.open(folder, mode="w") as opened:
-            opened.delete(opened.index.ids[:2])
-            opened.add(np.ones((2, 4)))
-            opened.commit()
-            opened.optimize()
-    except EngineError:
-        pass
+
+
+def use_to_write(folder: Path) -> None:
+    with suppress(EngineError), Collection.open(folder, mode="w") as opened:
+        opened.delete(opened.index.ids[:2])
+        opened.add(np.ones((2, 4)))
+        opened.commit()
+        opened.optimize()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from disk import Disk
-from folders import DIM, add, check, files, forge, make, use, vectors_of
+from folders import DIM, add, check, files, forge, holds_what_it_names, make, use, vectors_of
 
 from engine import Collection, CorruptIndexError, StorageError, _segments
 
