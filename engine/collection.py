@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -22,7 +23,7 @@ from ._table import SegmentTable, Table
 from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, memory_bytes, show
 from .attributes import Attributes, as_names, filled
 from .columns import TypedColumn, loaded
-from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, UnsupportedError
+from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, StorageError, UnsupportedError
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
@@ -331,15 +332,17 @@ class Collection:
         as_choice(mode, "mode", ("r", "w"))
         as_flag(verify, "verify")
         limit = as_limit(memory_limit)
-        if os.path.isdir(name):
+        if is_folder(name):
             if mode == "w" and version is not None:
                 raise InvalidArgumentError(f"version is {show(version)} and mode 'w', expected mode 'r': it is past")
             options: dict[str, Any] = {"version": version, "verify": verify, "n_threads": n_threads}
             store, index, table = Store.open(name, write=mode == "w", **options)
-            collection = cls(index)
-            collection._store = store
             try:
+                collection = cls(index)
+                collection._store = store
                 collection._take(index, table)
+                if encoder is not None:
+                    collection.encoder = encoder
             except BaseException:
                 store.close()
                 raise
@@ -348,9 +351,9 @@ class Collection:
                 given = f"version is {show(version)}" if mode == "r" else "mode is 'w'"
                 raise InvalidArgumentError(f"{given}, which only the folder of a collection has: {name} is none")
             collection = cls._from_file(name, n_threads)
+            if encoder is not None:
+                collection.encoder = encoder
         collection._memory_limit = limit
-        if encoder is not None:
-            collection.encoder = encoder
         return collection
 
     @classmethod
@@ -935,6 +938,16 @@ class Collection:
 
 def reopened(path: str, version: int, encoder: Encoder | None) -> Collection:
     return Collection.open(path, version=version, encoder=encoder)
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder; StorageError where the disk does not say."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(error.errno, f"cannot open collection: {error.strerror}", path) from error
 
 
 def as_limit(memory_limit: int | None) -> int:
