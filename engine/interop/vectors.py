@@ -130,8 +130,10 @@ def ending(name: str, known: dict[str, Any]) -> str:
 def read_npy(name: str, key: str | None) -> NDArray[Any]:
     try:
         return cast("NDArray[Any]", np.load(name, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise CorruptIndexError(f"{name} is not a sound .npy file: {error}") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged header makes numpy raise whatever it stumbles over
+        raise CorruptIndexError(f"{name} is not a sound .npy file: {error!r}") from None
 
 
 def read_rows(name: str, key: str | None) -> NDArray[Any]:
