@@ -13,7 +13,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, attributes, datasets, filtered, filtered_report, limit, peers, startup
+from . import ann, ann_report, attributes, datasets, filtered, filtered_report, limit, peers, robustness, startup
 from .exact import FIGURES, Record
 from .filtered_cells import CORRELATIONS, KINDS
 from .measure import machine
@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         ("startup", startup, "how soon a saved index answers"),
         ("attributes", attributes, "predicates over attributes, beside pandas and polars"),
         ("limit", limit, "capacity tests: free embeddings, LIMIT, and the audit of documents"),
+        ("robustness", robustness, "damaged files, kills during a save, threads that add and search"),
     ):
         workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
     return args

@@ -1,7 +1,7 @@
-"""Fuzzing led by coverage: `python tests/fuzz.py TARGET [options of libFuzzer]`; it ends at what raises no error of ours.
+"""Fuzzing led by coverage: `python tests/fuzz.py TARGET [options of libFuzzer]` ends at an error that is not ours.
 
-Targets: manifest, segment, filter, importer. Inputs of HDF5, faiss and hnswlib are left out: libraries of their own read
-these files.
+Targets: manifest, segment, filter, importer. HDF5, faiss and hnswlib are left out, whose files libraries of their own
+read.
 """
 
 from __future__ import annotations
