@@ -129,6 +129,7 @@ class Hnswlib(Durable):
     def create(cls, path: str, dim: int) -> Hnswlib:
         made = cls.empty(dim)
         made.inner.init_index(max_elements=ROOM, M=16, ef_construction=100)
+        made.inner.set_ef(200)
         return made
 
     @classmethod
