@@ -12,11 +12,12 @@ __all__ = ["ReadWriteLock"]
 class ReadWriteLock:
     """Writers come first: readers who arrive while one waits are let in after it.
 
-    Long changes are prepared while `changing`, beside readers but before all other changes, and then made while
-    `exclusive`. Not reentrant: who holds it must not ask for it again.
+    Long changes are prepared while `preparing`, beside all others, or while `changing`, beside readers but before all
+    other changes, and then made while `exclusive`. Not reentrant: who holds it must not ask for it again.
     """
 
     def __init__(self) -> None:
+        self._preparing = Lock()
         self._changing = Lock()
         self._changed = Condition()
         self._n_readers = 0
@@ -42,6 +43,16 @@ class ReadWriteLock:
     def writing(self) -> Iterator[None]:
         with self.changing(), self.exclusive():
             yield
+
+    @contextmanager
+    def preparing(self, *, wait: bool) -> Iterator[bool]:
+        """Others may read and change, and none may prepare; False: another does, and was not waited for."""
+        held = self._preparing.acquire(blocking=wait)
+        try:
+            yield held
+        finally:
+            if held:
+                self._preparing.release()
 
     @contextmanager
     def changing(self) -> Iterator[None]:

@@ -35,6 +35,8 @@ class Segment:
     gone : ndarray, shape (len(index),), bool
         Replaced as a whole where it changes.
     n_gone : int
+    closed : bool
+        Whether it takes no more rows, since it is being merged.
     stored : dict, optional
         What the manifest says of it; None while it is open: rows are added and removed in the index itself.
     columns_changed : set of str
@@ -44,6 +46,7 @@ class Segment:
     index: Index
     gone: NDArray[np.bool_]
     n_gone: int = 0
+    closed: bool = False
     stored: dict[str, Any] | None = None
     columns_changed: set[str] = field(default_factory=set)
     _live: Bitmap | None = None
@@ -241,12 +244,17 @@ class Segments(Index):
         lossy = [i for i, segment in enumerate(self.segments) if segment.n_gone > DEAD * len(segment)]
         return (min(few + lossy), False) if few or lossy else None
 
-    def merged(self, first: int = 0, *, linked: bool = True) -> Segment | None:
-        """The rows of the segments from `first` on as one; None: there are none. Nothing changes, see `replace`.
+    def close(self, first: int) -> list[Segment]:
+        """The segments from `first` on, which change no more but for rows that go: for `merged`, and then `replace`."""
+        self.segments[-1].closed = True
+        return self.segments[first:]
+
+    def merged(self, segments: list[Segment] | None = None, *, linked: bool = True) -> Segment | None:
+        """The rows of `segments`, by default of all, as one; None: there are none. Nothing changes, see `replace`.
 
         `linked`, where the kind is "graph": it is one. A graph stays one in any case.
         """
-        whole = [segment for segment in self.segments[first:] if segment.n_live]
+        whole = [segment for segment in (self.segments if segments is None else segments) if segment.n_live]
         if not whole:
             return None
         begun = whole[0]
@@ -263,9 +271,11 @@ class Segments(Index):
             index.add(vectors[0] if len(vectors) == 1 else np.concatenate(vectors), np.concatenate(kept))
         return Segment.of(index)
 
-    def replace(self, first: int, merged: Segment | None) -> None:
-        """What `merged` made takes the place of the segments from `first` on."""
-        self.segments = self.segments[:first] + ([] if merged is None else [merged])
+    def replace(self, old: list[Segment], merged: Segment | None) -> None:
+        """What `merged` made takes the place of `old`."""
+        first = self.segments.index(old[0])
+        new = [] if merged is None else [merged]
+        self.segments = self.segments[:first] + new + self.segments[first + len(old) :]
         self._n_changes += 1
 
     @property
@@ -275,13 +285,14 @@ class Segments(Index):
 
     def optimize(self) -> None:
         if self.is_split:
-            self.replace(0, self.merged())
+            self.replace(self.segments, self.merged())
 
     def _open(self) -> Segment | None:
         if not self.segments:
             return None
         last = self.segments[-1]
-        return last if last.stored is None and last.index.kind == "exact" and not last.n_gone else None
+        changes = last.stored is None and not last.closed and last.index.kind == "exact" and not last.n_gone
+        return last if changes else None
 
     def _closed(self) -> list[Segment]:
         return self.segments if self._open() is None else self.segments[:-1]

@@ -210,18 +210,22 @@ class SegmentTable(Table):
         super().update(ids, columns)
 
     def optimize(self) -> None:
-        self.replace(0, self._index.merged())
+        self.replace(self._index.segments, self._index.merged())
 
-    def replace(self, first: int, merged: Segment | None) -> None:
-        """`Segments.replace`, and the attributes follow."""
+    def replace(self, old: list[Segment], merged: Segment | None) -> None:
+        """`Segments.replace`, and the attributes follow; rows of `old` that went meanwhile go from `merged` too."""
         self.check()
-        start = sum(map(len, self._index.segments[:first]))
-        places = np.empty(0, np.int64) if merged is None else self._index.find(merged.index.ids)
-        columns = self.attributes.take(places)
+        start = next(start for start, segment in self._index.starts() if segment is old[0])
+        end = start + sum(map(len, old))
+        places = self._index.find(np.empty(0, np.int64) if merged is None else merged.index.ids, old)
+        if merged is not None and (places < 0).any():
+            merged.bury(np.flatnonzero(places < 0))
+        behind = np.arange(end, self._index.n_places)
+        columns = self.attributes.take(np.concatenate([start + np.maximum(places, 0), behind]))
         self._n_changes = -1  # should something stop this halfway
         self.attributes.truncate(start)
-        self.attributes.append_typed(len(places), columns)
-        self._index.replace(first, merged)
+        self.attributes.append_typed(len(places) + len(behind), columns)
+        self._index.replace(old, merged)
         self._n_changes = self._index._n_changes
 
     def where(self, predicate: object) -> Bitmap:

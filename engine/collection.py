@@ -439,17 +439,16 @@ class Collection:
         Notes
         -----
         Small segments are merged first, so that there are few; of a graph, rows are linked when more than 20,000 and an
-        eighth of the graph are not. Searches go on meanwhile, other changes wait.
+        eighth of the graph are not. Searches, changes and commits of other threads go on meanwhile. Then all that is
+        new is written, for which changes wait.
         """
         if not self._store:
             return self.version
         self._store.require_lock()
+        with suppress(MemoryError):  # many segments are better than no commit
+            self._merge(whole=False)
         with self._lock.changing():
             assert isinstance(self.index, Segments)
-            due = self.index.due()
-            if due:
-                with suppress(MemoryError):  # many segments are better than no commit
-                    self._merge(*due)
             return self._store.commit(self.index, self._segment_table, self._meta())
 
     def rollback(self) -> None:
@@ -535,13 +534,25 @@ class Collection:
         assert isinstance(self._table, SegmentTable)
         return self._table
 
-    def _merge(self, first: int, linked: bool) -> None:
-        """While changing: the segments from `first` on become one."""
-        assert isinstance(self.index, Segments)
-        self._require_memory(sum(segment.n_live for segment in self.index.segments[first:]), "merge")
-        merged = self.index.merged(first, linked=linked)
-        with self._lock.exclusive():
-            self._segment_table.replace(first, merged)
+    def _merge(self, *, whole: bool) -> None:
+        """Make one of all segments, or of those that are due unless another thread is at it."""
+        with self._lock.preparing(wait=whole) as alone:
+            if not alone:
+                return
+            with self._lock.changing():
+                index = self.index
+                assert isinstance(index, Segments)
+                due = ((0, True) if index.is_split else None) if whole else index.due()
+                if due is None:
+                    return
+                first, linked = due
+                self._require_memory(sum(segment.n_live for segment in index.segments[first:]), "merge")
+                old = index.close(first)
+                begun = [replace(segment) for segment in old]  # as they are now
+            merged = index.merged(begun, linked=linked)
+            with self._writing():
+                if self.index is index:  # not rolled back
+                    self._segment_table.replace(old, merged)
 
     def _take(self, index: Segments, table: SegmentTable) -> None:
         """Rows of a folder, and what its manifest says besides."""
@@ -739,18 +750,15 @@ class Collection:
     def optimize(self) -> None:
         """Drop removed rows of a graph, as `Index.optimize`; masks then refer to another order of rows.
 
-        In a folder all rows become one segment, and a graph links those that it has not linked yet. Searches go on
-        meanwhile; `commit` makes it last.
+        In a folder all rows become one segment, and a graph links those that it has not linked yet. Searches and
+        changes go on meanwhile; `commit` makes it last.
         """
         if not self._store:
             with self._writing():
                 self._table.optimize()
             return
         self._store.require_lock()
-        with self._lock.changing():
-            assert isinstance(self.index, Segments)
-            if self.index.is_split:
-                self._merge(0, linked=True)
+        self._merge(whole=True)
 
     def count(self, filter: Filter | Condition | None = None) -> int:
         """Number of rows, or of those that `filter`, as for `search`, lets pass; exact."""

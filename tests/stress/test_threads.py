@@ -20,6 +20,15 @@ from writers import ids_of, read, write
 from engine import Collection, _segments
 
 ALWAYS = np.arange(300)  # ids that no thread removes
+PAIRS = [
+    "add+add",
+    "add+search",
+    "delete+search",
+    "commit+search",
+    "optimize+search",
+    "commit+change",
+    "optimize+change",
+]
 OPERATIONS = 12  # of each thread in a round
 
 
@@ -121,7 +130,7 @@ def together(path: Path, kind: Any, jobs: Iterable[str], until: Callable[[int], 
 
 
 @short_and_long(3, 100)
-@pytest.mark.parametrize("pair", ["add+add", "add+search", "delete+search", "commit+search", "optimize+search"])
+@pytest.mark.parametrize("pair", PAIRS)
 def test_rounds_of_two(pair: str, size: int, tmp_path: Path, figure: Any) -> None:
     for i in range(size):
         kind = ("exact", "graph")[i % 2]

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,65 @@ def test_a_merge_that_is_stopped_halfway_is_noticed(tmp_path: Path, monkeypatch:
         collection.search(rows(1), filter="year > 3")
     collection.rollback()
     assert collection.count("year > 2") == 47
+
+
+@pytest.mark.parametrize("kind", ["exact", "graph"])
+@pytest.mark.parametrize("work", ["commit", "optimize"])
+def test_others_change_and_commit_while_segments_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str, kind: Any
+) -> None:
+    """Rows that go, change, come or are replaced while their segment is made anew."""
+    monkeypatch.setattr(_segments, "FOLD", 60)
+    collection = filled(tmp_path / "c", kind)
+    collection.add(rows(50, 1), attributes={"year": list(range(50, 100))})
+    real, begun, go_on = Segments.merged, threading.Event(), threading.Event()
+
+    def merged(*arguments: Any, **options: Any) -> Any:
+        result = real(*arguments, **options)
+        begun.set()
+        assert go_on.wait(60)
+        return result
+
+    monkeypatch.setattr(Segments, "merged", merged)
+    thread = threading.Thread(target=getattr(collection, work))
+    thread.start()
+    assert begun.wait(60)
+    collection.delete([3, 70])
+    collection.update([4, 71], {"year": [-4, -71]})
+    collection.upsert(rows(2, 2), [5, 72], attributes={"year": [-5, -72]})
+    added = collection.add(rows(9, 3), attributes={"year": [1000] * 9})
+    collection.delete(added[:1])
+    assert collection.commit() == 3
+    collection.add(rows(1, 4), attributes={"year": [2000]})
+    go_on.set()
+    thread.join(60)
+    assert sizes(collection)[0] == 100
+    collection.commit()
+    for held in (collection, Collection.open(tmp_path / "c")):
+        held.verify()
+        assert len(held) == 100 - 2 + 8 + 1
+        expected = {i: i for i in range(100) if i not in (3, 70)} | {4: -4, 71: -71, 5: -5, 72: -72}
+        expected |= dict.fromkeys(added[1:].tolist(), 1000) | {109: 2000}
+        assert dict(zip(held.index.ids.tolist(), held.attributes["year"].tolist(), strict=True)) == expected
+        found = held.search(rows(2, 2), k=1, exact=True, columns=["year"])
+        assert (found.ids[:, 0].tolist(), found.attributes["year"][:, 0].tolist()) == ([5, 72], [-5, -72])
+        np.testing.assert_array_equal(held.get([5, 72]), rows(2, 2))
+        assert held.search(rows(50)[[3]], k=1, exact=True).ids.item() != 3
+
+
+def test_a_merge_that_a_rollback_overtakes_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = filled(tmp_path / "c")
+    collection.add(rows(50, 1))
+    real = Segments.merged
+
+    def merged(*arguments: Any, **options: Any) -> Any:
+        collection.rollback()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Segments, "merged", merged)
+    collection.optimize()
+    assert sizes(collection) == [50]
+    assert collection.commit() == 2
 
 
 @pytest.mark.parametrize("folder", [True, False])
