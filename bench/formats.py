@@ -1,8 +1,8 @@
 """Files that benchmarks of nearest neighbours are shared in; one that is damaged is a `CorruptIndexError`.
 
 ======================  ==============================================================================================
-``.fvecs .ivecs``       each row: its length as int32, then so many float32 or int32
-``.fbin .u8bin .i8bin`` uint32 rows, uint32 dim, then all numbers, row by row
+``.fvecs .fbin ...``    vectors: as `engine.interop.read_vectors` has them
+``.ivecs``              each row: its length as int32, then so many int32; rows may differ in length
 ``.ibin``               of neighbours: uint32 rows, uint32 k, then all int32 ids, then, mostly, all float32 distances
 ``.spmat``              int64 rows, columns and entries, then a CSR matrix: int64 starts, int32 columns, float32 values
 ``.jsonl``              a JSON object a line
@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import interop
 from engine.exceptions import CorruptIndexError
 
-__all__ = ["Sparse", "read_jsonl", "read_lists", "read_matrix", "read_neighbours", "read_sparse", "read_vectors"]
-
-MATRICES = {".fbin": "<f4", ".u8bin": "u1", ".i8bin": "i1"}
+__all__ = ["Sparse", "read_jsonl", "read_lists", "read_neighbours", "read_sparse", "read_vectors"]
 
 
 class Sparse(NamedTuple):
@@ -39,27 +38,12 @@ class Sparse(NamedTuple):
 
 
 def read_vectors(path: Path, rows: int | None = None) -> NDArray[np.float32]:
-    """The vectors of a ``.fvecs``, ``.fbin``, ``.u8bin`` or ``.i8bin`` file, all or the first `rows`; as float32."""
-    if path.suffix == ".fvecs":
-        numbers = words(path)
-        dim = int(numbers[0]) if len(numbers) else 0
-        if dim < 1 or len(numbers) % (dim + 1):
-            raise CorruptIndexError(f"{path} has {4 * len(numbers)} bytes, expected rows of {4 * (dim + 1)} each")
-        table = numbers.reshape(-1, dim + 1)[:rows]
-        if (table[:, 0] != dim).any():
-            row = int(np.argmax(table[:, 0] != dim))
-            raise CorruptIndexError(f"{path} has dim {table[row, 0]} in row {row}, expected {dim} as in row 0")
-        return finite(path, table[:, 1:].view("<f4"))
-    if path.suffix not in MATRICES:
-        raise CorruptIndexError(f"{path} is named {path.suffix}, expected .fvecs, {', '.join(MATRICES)}")
-    return finite(path, read_matrix(path, MATRICES[path.suffix])[:rows])
-
-
-def read_matrix(path: Path, dtype: str) -> NDArray[Any]:
-    """The matrix after a header of rows and columns; mapped, not read."""
-    n, dim = header(path, "<u4", 2)
-    expect_bytes(path, 8 + n * dim * np.dtype(dtype).itemsize)
-    return np.memmap(path, dtype, "r", offset=8, shape=(n, dim))
+    """The vectors of a file that `engine.interop.read_vectors` reads, all or the first `rows`; as float32."""
+    vectors = np.ascontiguousarray(interop.read_vectors(path)[:rows], np.float32)
+    if not np.isfinite(vectors).all():
+        row = int(np.argmax(~np.isfinite(vectors).all(axis=1)))
+        raise CorruptIndexError(f"{path} has a number that is not finite in row {row}")
+    return vectors
 
 
 def read_neighbours(path: Path) -> NDArray[np.int64]:
@@ -146,11 +130,3 @@ def expect_bytes(path: Path, *sizes: int) -> None:
     size = path.stat().st_size
     if size not in sizes:
         raise CorruptIndexError(f"{path} has {size} bytes, its header asks for {' or '.join(map(str, sizes))}")
-
-
-def finite(path: Path, table: NDArray[Any]) -> NDArray[np.float32]:
-    rows = np.ascontiguousarray(table, np.float32)
-    if not np.isfinite(rows).all():
-        row = int(np.argmax(~np.isfinite(rows).all(axis=1)))
-        raise CorruptIndexError(f"{path} has a number that is not finite in row {row}")
-    return rows

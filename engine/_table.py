@@ -37,6 +37,10 @@ class Table:
         self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
 
     @property
+    def index(self) -> Index:
+        return self._index
+
+    @property
     def attributes(self) -> Attributes:
         return self._attributes
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._collection_file import FORMAT as COLLECTION
 from ._validate import as_count
 from .classify import KNNClassifier
-from .collection import FORMAT as COLLECTION
 from .collection import Collection
 from .evaluation import class_report, top_k_accuracy
 from .exceptions import EngineError, InvalidArgumentError, StorageError, UnsupportedError

@@ -14,28 +14,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _builders
+from ._collection_file import read_collection, write_collection
 from ._core import Bitmap
-from ._packed import packed, unpacked
 from ._rwlock import ReadWriteLock
 from ._segments import Segments
 from ._store import Store
 from ._table import SegmentTable, Table
 from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, memory_bytes, show
-from .attributes import Attributes, as_names, filled
-from .columns import TypedColumn, loaded
+from .attributes import Attributes, as_names
+from .columns import TypedColumn
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, StorageError, UnsupportedError
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
 from .protocols import Encoder
-from .storage import write_container
 from .texts import as_texts
 from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype, together
 
 __all__ = ["Collection"]
 
-FORMAT = "nearfield.collection"
-VERSION = 3
 Side = Literal["query", "document"]
 Kind = Literal["vectors", "texts", "images"]
 Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
@@ -358,28 +355,10 @@ class Collection:
 
     @classmethod
     def _from_file(cls, name: str, n_threads: int | None) -> Collection:
-        index = Index.load(name, n_threads=n_threads)
-        arrays = index._unverified  # those of the columns among them
-        assert arrays is not None
-        collection = cls(index)
-        meta = index.metadata.pop(FORMAT, None)
-        if not isinstance(meta, dict):
-            raise CorruptIndexError(f"{name} holds an index but no collection; open it with Index.load")
-        if meta.get("version") not in (2, VERSION):
-            given = meta.get("version")
-            raise CorruptIndexError(f"{name} has collection version {given}, this release reads 2 and {VERSION}")
+        table, meta = read_collection(name, n_threads)
+        collection = cls(table.index)
+        collection._table = table
         try:
-            if meta["version"] == 2:
-                columns = loaded(meta["schema"], meta["columns"], len(index))
-            else:
-                arrays.verify(names=[key for held in meta["columns"].values() for key in held.values()])
-                columns = {
-                    column: unpacked(
-                        meta["schema"][column], {role: arrays[key] for role, key in held.items()}, len(index)
-                    )
-                    for column, held in meta["columns"].items()
-                }
-            collection._table = Table(index, filled(meta["schema"], columns, len(index)))
             collection._take_meta(meta)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
@@ -396,18 +375,7 @@ class Collection:
         with self._lock.changing():
             if self._store:
                 self._store.require_verified()
-            index = self.index.whole() if isinstance(self.index, Segments) else self.index
-            index._verify_file()
-            parts = index._core.parts()
-            described: dict[str, dict[str, str]] = {}
-            for i, (name, column) in enumerate(self._table.take(index.ids).items()):
-                arrays = packed(column)
-                described[name] = {role: f"column{i}_{role}" for role in arrays}
-                parts |= {described[name][role]: array for role, array in arrays.items()}
-            meta = {"version": VERSION, "schema": self.schema, "columns": described, **self._meta()}
-            header = index._header()
-            header["metadata"] = index.metadata | {FORMAT: meta}
-            write_container(path, header, parts)
+            write_collection(path, self.index, self._table, self._meta())
 
     @property
     def path(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -169,12 +170,12 @@ def forged(held: States, seed: int) -> str:
     rng = np.random.default_rng([seed, 2])
     source = held.folders[int(rng.integers(2))]
     shutil.rmtree(held.scratch, ignore_errors=True)
-    folder = Path(shutil.copytree(source, held.scratch))
+    folder = Path(shutil.copytree(source, held.scratch, copy_function=os.link))  # nobody changes a file in place
     manifest = json.loads((folder / "manifest.json").read_bytes())["manifest"]
     with suppress(KeyError, TypeError, ValueError, AttributeError, FileNotFoundError):  # after one the next may not fit
         for _ in range(int(rng.integers(1, 4))):
             FORGERIES[sort](folder, manifest, rng)
-    (folder / "manifest.json").write_bytes(framed(json.dumps(manifest).encode()))
+    replaced(folder / "manifest.json", framed(json.dumps(manifest).encode()))
     size = sum(path.stat().st_size for path in folder.iterdir())
     taken = peak_extra_bytes(lambda: (use_to_write if mode == "w" else use_to_read)(folder))
     return f"{sort}, {mode}: " + ("harmless" if taken <= 2 * size + EXTRA else f"took {taken >> 20} MiB")
@@ -213,9 +214,14 @@ def array_of(folder: Path, entry: dict[str, Any]) -> Any:
 def put(folder: Path, entry: dict[str, Any], array: Any) -> None:
     """Another array under the name of an entry, which says all that is true of it."""
     block = np.ascontiguousarray(array)
-    (folder / entry["file"]).write_bytes(npy_header(block.dtype, block.shape) + block.tobytes())
+    replaced(folder / entry["file"], npy_header(block.dtype, block.shape) + block.tobytes())
     entry |= {"dtype": block.dtype.str, "shape": list(block.shape), "nbytes": block.nbytes}
     with_checksum(folder, entry)
+
+
+def replaced(path: Path, raw: bytes) -> None:
+    path.unlink()
+    path.write_bytes(raw)
 
 
 def some_entry(manifest: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

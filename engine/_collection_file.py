@@ -1,0 +1,69 @@
+"""A collection as one file: an index whose metadata say which of its arrays are columns. docs/file_format.md has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ._packed import packed, unpacked
+from ._segments import Segments
+from ._table import Table
+from .attributes import filled
+from .columns import loaded
+from .exceptions import CorruptIndexError
+from .index import Index
+from .storage import write_container
+
+__all__ = ["FORMAT", "read_collection", "write_collection"]
+
+FORMAT = "nearfield.collection"
+VERSION = 3  # 2 had columns as JSON
+
+
+def read_collection(name: str, n_threads: int | None) -> tuple[Table, dict[str, Any]]:
+    """Rows and columns of the file `name`, and what the collection says besides.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is damaged, or holds no collection.
+    """
+    index = Index.load(name, n_threads=n_threads)
+    arrays = index._unverified  # those of the columns among them
+    assert arrays is not None
+    meta = index.metadata.pop(FORMAT, None)
+    if not isinstance(meta, dict):
+        raise CorruptIndexError(f"{name} holds an index but no collection; open it with Index.load")
+    if meta.get("version") not in (2, VERSION):
+        given = meta.get("version")
+        raise CorruptIndexError(f"{name} has collection version {given}, this release reads 2 and {VERSION}")
+    try:
+        schema = meta["schema"]
+        if meta["version"] == 2:
+            columns = loaded(schema, meta["columns"], len(index))
+        else:
+            arrays.verify(names=[key for held in meta["columns"].values() for key in held.values()])
+            columns = {
+                column: unpacked(schema[column], {role: arrays[key] for role, key in held.items()}, len(index))
+                for column, held in meta["columns"].items()
+            }
+        return Table(index, filled(schema, columns, len(index))), meta
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
+
+
+def write_collection(path: str | os.PathLike[str], index: Index, table: Table, meta: Mapping[str, Any]) -> None:
+    """Write all rows, and what `meta` says besides, atomically."""
+    whole = index.whole() if isinstance(index, Segments) else index
+    whole._verify_file()
+    parts = whole._core.parts()
+    described: dict[str, dict[str, str]] = {}
+    for i, (name, column) in enumerate(table.take(whole.ids).items()):
+        arrays = packed(column)
+        described[name] = {role: f"column{i}_{role}" for role in arrays}
+        parts |= {described[name][role]: array for role, array in arrays.items()}
+    header = whole._header()
+    of_collection = {"version": VERSION, "schema": table.schema, "columns": described, **meta}
+    header["metadata"] = whole.metadata | {FORMAT: of_collection}
+    write_container(path, header, parts)
