@@ -109,3 +109,17 @@ def test_a_file_of_ann_benchmarks(tmp_path: Path) -> None:
     (tmp_path / "x.hdf5").write_bytes(b"not HDF5")
     with pytest.raises(CorruptIndexError, match="cannot be read"):
         read_vectors(tmp_path / "x.hdf5")
+
+
+def test_headers_that_numpy_stumbles_over(tmp_path: Path) -> None:
+    for header in (
+        b"{'descr': '<f4', 'fortran_order': False, 'shape' :(4, 3",
+        b"{'a': (",
+        b"\xff",
+        b"[1, 2]",
+        b"(" * 90,
+    ):
+        raw = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(48)
+        (tmp_path / "x.npy").write_bytes(raw)
+        with pytest.raises(CorruptIndexError, match=r"not a sound \.npy file"):
+            read_vectors(tmp_path / "x.npy")
