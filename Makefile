@@ -25,9 +25,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(PY) -m pytest
 
-# Collections in folders under kills, power losses, damage, threads and processes; what each did is printed
+# Collections in folders under damage, kills, failures, fuzzing, threads and processes, and their speed: six figures, in an hour
 stress: $(VENV)/.installed
-	$(PY) -m pytest -m stress -s tests/stress
+	$(PY) -m pytest -m stress tests/stress
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check

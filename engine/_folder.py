@@ -128,6 +128,13 @@ class Folder:
         """A manifest under its own name, on the disk after `flush`."""
         self._write_file(name, [memoryview(raw)])
 
+    def leave_manifest(self, name: str, raw: bytes) -> None:
+        """A manifest under its own name that nobody waits for."""
+        try:
+            self.write_manifest(name, raw)
+        finally:
+            self.forget()
+
     def publish(self, raw: bytes) -> None:
         """Make the manifest `raw` the one that counts, for good; all files that it names must have been written.
 

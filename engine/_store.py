@@ -187,8 +187,7 @@ class Store:
             raise
         with suppress(EngineError, MemoryError):  # none of it is needed
             self.folder.sweep(self._kept_files())
-            self.folder.write_manifest(name_of(self.version), raw)  # by which an older manifest.json would be noticed
-            self.folder.forget()
+            self.folder.leave_manifest(name_of(self.version), raw)  # by which an older manifest.json would be noticed
             for segment in fresh:
                 if segment.index.nbytes >= SMALL:
                     self._map(segment)

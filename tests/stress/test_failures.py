@@ -39,7 +39,7 @@ def test_each_fails_once(what: str, kind: str, size: int, shim: Path, tmp_path: 
         env={**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=3600,
     )
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)

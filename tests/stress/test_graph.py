@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from graphs import DIM, clustered, graph_of, recall_of
 import engine
 from engine.types import Metric
 
-SECONDS = float(os.environ.get("NEARFIELD_STRESS_SECONDS", "20"))
+SECONDS = 60
 
 pytestmark = pytest.mark.stress
 

@@ -252,3 +252,20 @@ def test_files_deleted_under_a_reader_and_a_writer(folder: Path) -> None:
     with pytest.raises(StorageError):
         writer.commit()
     check(writer, AFTER)
+
+
+def test_a_copy_of_the_manifest_that_cannot_be_written_is_done_without(folder: Path) -> None:
+    collection = changed(folder)
+    n_open = len(os.listdir("/proc/self/fd"))
+    published: list[int] = []
+
+    def before(step: int, call: str) -> None:
+        published.extend([step] if call == "replace" else [])
+        if published and call == "write":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Disk(folder, before).between():
+        assert collection.commit() == 5
+    assert len(os.listdir("/proc/self/fd")) == n_open
+    collection.close()
+    is_whole(folder, AFTER)
