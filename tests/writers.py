@@ -21,9 +21,11 @@ def ids_of(version: int) -> Any:
 
 
 def write(path: Path, version: int, told: Any = None) -> None:
-    """Go on from `version`; tell each that `commit` has returned."""
+    """Go on from `version`; tell that, and each that `commit` has returned."""
     collection = Collection.open(path, mode="w")
     assert collection.version == version
+    if told:
+        told.send(version)
     while True:
         now, then = ids_of(version), ids_of(version + 1)
         collection.delete(np.setdiff1d(now, then))

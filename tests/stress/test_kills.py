@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @short_and_long(15, 1000)
 def test_killed_at_random_times(size: int, tmp_path: Path, rng: np.random.Generator, figure: Any) -> None:
     """What `commit` has returned is there after a kill; each process goes on where the one before was killed."""
-    folder, last, n_rows = tmp_path / "c", 301, 0
+    folder, last, n_rows, n_commits, took = tmp_path / "c", 301, 0, 0, 0.0
     for _ in range(size):
         if last > 300:  # small again
             shutil.rmtree(folder, ignore_errors=True)
@@ -37,20 +37,29 @@ def test_killed_at_random_times(size: int, tmp_path: Path, rng: np.random.Genera
         process = multiprocessing.get_context("fork").Process(target=write, args=(folder, last, sender))
         process.start()
         sender.close()
-        time.sleep(rng.uniform(0.002, 0.15))
+        assert receiver.recv() == last  # it has begun
+        began = time.monotonic()
+        if took == 0 or rng.random() < 0.5:
+            last = receiver.recv()  # of a commit
+            took = time.monotonic() - began
+            n_commits += 1
+        time.sleep(rng.uniform(0, 2 * took))
         process.kill()
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
         returned = last_of(receiver, last)
         opened = Collection.open(folder)
         assert returned <= opened.version <= returned + 1
+        n_commits += opened.version - last
         last = opened.version
         check(opened, ids_of(last))
         n_rows += len(opened)
     opened = Collection.open(folder, mode="w")
     opened.verify()
     assert holds_what_it_names(folder, opened)
-    figure(2, f"{size} kills at random times, {n_rows} rows compared: none lost, none that was not committed")
+    assert n_commits > size / 2
+    counted = f"{size} kills at random times, {n_commits} commits, {n_rows} rows compared"
+    figure(2, f"{counted}: none lost, none that was not committed")
 
 
 def last_of(receiver: Any, version: int) -> int:
