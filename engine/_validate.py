@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import os
 from contextlib import suppress
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 MAX_DIM = 65_536  # int32 sums of 8-bit products stay exact up to here
+FLOAT32 = np.dtype(np.float32)
 PLACE_BYTES = 12  # of a result: an int64 and a float32
 REAL = (int, float, np.integer, np.floating, np.bool_)  # what an array of objects may hold
 
@@ -103,7 +105,7 @@ def as_finite(value: object, name: str) -> float:
         number = float(plain)
     except (TypeError, OverflowError):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected a number") from None
-    if not np.isfinite(number):
+    if not math.isfinite(number):
         raise InvalidArgumentError(f"{name} is {number}, expected a finite number")
     return number
 
@@ -152,7 +154,7 @@ def as_numpy(value: object, name: str, what: str = "a rectangular array of numbe
 def as_array(value: object, name: str) -> NDArray[Any]:
     """`value` as a numeric array, whatever its shape; a clear error for everything numpy would misread."""
     array = as_numpy(value, name)
-    if array.dtype == object and array.size and all(isinstance(x, REAL) for x in array.flat):
+    if array.dtype.kind == "O" and array.size and all(isinstance(x, REAL) for x in array.flat):
         try:
             array = array.astype(np.float64)
         except OverflowError:
@@ -195,7 +197,7 @@ def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: boo
 def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """`array` in float32 and C order, numbers beyond it as infinity."""
     flags = array.flags
-    if array.dtype == np.float32 and flags.c_contiguous and flags.aligned:
+    if array.dtype == FLOAT32 and flags.c_contiguous and flags.aligned:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         return np.require(array, np.float32, ["C", "A"])
