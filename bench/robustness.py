@@ -168,7 +168,7 @@ def opened_and_compared(held: State, path: Path) -> str:
 
 
 def kill(held: State, seed: int) -> str:
-    path, rows = held.folder / "killed", 20 * held.rows
+    path, rows = held.folder / "killed", 5 * held.rows
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
