@@ -1,7 +1,7 @@
 """What libraries do with damaged files, kills during a save, and threads that add and search, each in a process.
 
 Damage: one bit flipped, the file cut, or bytes put behind it, at a place drawn anew for each trial; of a folder a file
-is drawn by its size. Answers to rows as queries are compared with those before. Kills: generations of the same rows are
+is drawn first. Answers to rows as queries are compared with those before. Kills: generations of the same rows are
 saved in the same place, and SIGKILL comes at a random time; then one of the last two must be there, whole. Threads: two
 add, two search; then every row must be found.
 """
@@ -144,12 +144,11 @@ def damage(held: State, seed: int) -> str:
 
 
 def drawn(path: Path, rng: np.random.Generator) -> Path:
-    """The file, or one of the folder, the larger the likelier."""
+    """The file, or one of the folder."""
     if path.is_file():
         return path
     files = sorted(each for each in path.rglob("*") if each.is_file() and each.stat().st_size)
-    sizes = np.array([each.stat().st_size for each in files])
-    return files[int(rng.choice(len(files), p=sizes / sizes.sum()))]
+    return files[int(rng.integers(len(files)))]
 
 
 def opened_and_compared(held: State, path: Path) -> str:

@@ -72,9 +72,16 @@ class Segment:
 
     def bury(self, rows: NDArray[np.int64]) -> None:
         """Rows, each of them there, are gone from now on."""
+        self.set_gone(self.gone_with(rows), self.n_gone + len(rows))
+
+    def gone_with(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`gone` as it is when these rows are, too."""
         gone = self.gone.copy()
         gone[rows] = True
-        self.gone, self.n_gone, self._live = gone, self.n_gone + len(rows), None
+        return gone
+
+    def set_gone(self, gone: NDArray[np.bool_], n_gone: int) -> None:
+        self.gone, self.n_gone, self._live = gone, n_gone, None
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each id, -1 where there is none."""
@@ -217,16 +224,25 @@ class Segments(Index):
         unique, counts = np.unique(given, return_counts=True)
         if len(unique) < len(given):
             raise InvalidArgumentError(f"ids holds {unique[counts > 1][0]} twice")
-        self._n_changes += len(given)  # first, so that a stop halfway is noticed
-        for start, segment in reversed(list(self.starts())):
+        last, of_last, buried = self._open(), None, []
+        for start, segment in self.starts():  # all that takes memory, before anything changes
             inside = (places >= start) & (places < start + len(segment))
-            if not inside.any():
-                continue
-            if segment is self._open():
-                segment.index.remove(given[inside])
-                segment.gone = np.zeros(len(segment), np.bool_)
-            else:
-                segment.bury(places[inside] - start)
+            if segment is last:
+                of_last = given[inside]
+            elif inside.any():
+                buried.append((segment, segment.gone_with(places[inside] - start), int(inside.sum())))
+        self._n_changes += len(given)  # first, so that a stop halfway is noticed
+        if last is not None and of_last is not None and len(of_last):
+            n_before, none_gone = len(last), np.zeros(len(last) - len(of_last), np.bool_)
+            try:
+                last.index.remove(of_last)
+            except BaseException:
+                if len(last) == n_before:
+                    self._n_changes -= len(given)
+                raise
+            last.gone = none_gone
+        for segment, gone, n in buried:
+            segment.set_gone(gone, segment.n_gone + n)
         if not len(self.segments[-1]):
             self.segments = self.segments[:-1]
         return len(given)

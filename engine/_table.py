@@ -202,8 +202,10 @@ class SegmentTable(Table):
         places = self._rows_of(ids)
         first = self._index.n_closed
         order = np.argsort(places)[::-1]
+        attributes, last = self.attributes, places[order][places[order] >= first]
         n_removed = self._index.remove(ids[order])
-        self.attributes.drop(places[order][places[order] >= first])  # which moves the last rows, as the index does
+        if len(last):
+            attributes.drop(last)  # which moves the last rows, as the index does
         self._n_changes = self._index._n_changes
         return n_removed
 
@@ -226,9 +228,15 @@ class SegmentTable(Table):
             merged.bury(np.flatnonzero(places < 0))
         behind = np.arange(end, self._index.n_places)
         columns = self.attributes.take(np.concatenate([start + np.maximum(places, 0), behind]))
-        self._n_changes = -1  # should something stop this halfway
+        before = self.attributes.take(np.arange(start, self._index.n_places))
+        n_changes, self._n_changes = self._n_changes, -1  # should something stop this halfway
         self.attributes.truncate(start)
-        self.attributes.append_typed(len(places) + len(behind), columns)
+        try:
+            self.attributes.append_typed(len(places) + len(behind), columns)
+        except MemoryError:
+            self.attributes.append_typed(self._index.n_places - start, before)
+            self._n_changes = n_changes
+            raise
         self._index.replace(old, merged)
         self._n_changes = self._index._n_changes
 

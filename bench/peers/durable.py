@@ -206,10 +206,10 @@ class Voyager(Durable):
         return opened
 
     def add(self, ids: Ids, vectors: Rows) -> None:
-        self.inner.add_items(vectors, ids.tolist())
+        self.inner.add_items(np.ascontiguousarray(vectors), ids.tolist())
 
     def search(self, queries: Rows, k: int) -> tuple[Ids, Rows]:
-        ids, distances = self.inner.query(queries, k, query_ef=200)
+        ids, distances = self.inner.query(np.ascontiguousarray(queries), k, query_ef=200)  # it reads past strides
         return ids.astype(np.int64), distances
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import encoders
 import engine
 from engine import (
     Collection,
@@ -273,6 +274,18 @@ def test_one_writer(tmp_path: Path) -> None:
     assert f"process {os.getpid()} on " in told.stdout
     writer.close()
     Collection.open(tmp_path / "c", mode="w").close()
+
+
+def test_a_folder_that_could_not_be_opened_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "c").close()
+    with pytest.raises(engine.EncoderMismatchError) as caught:
+        Collection.open(tmp_path / "c", mode="w", encoder=encoders.get("hashing", dim=64))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(StorageError, match="cannot open collection"):
+            Collection.open(tmp_path / "c", mode="w")
+    Collection.open(tmp_path / "c", mode="w").close()
+    del caught
 
 
 @pytest.mark.parametrize(
