@@ -248,7 +248,9 @@ def threads(held: State, seed: int) -> str:
     if errors:
         return f"error: {type(errors[0]).__name__}"
     ids, _ = collection.search(vectors, 1)
-    return RIGHT if len(collection) == held.rows and np.array_equal(ids[:, 0], np.arange(held.rows)) else "rows lost"
+    if len(collection) < held.rows:
+        return "rows lost"
+    return RIGHT if np.array_equal(ids[:, 0], np.arange(held.rows)) else "rows not found"
 
 
 # ---- report
