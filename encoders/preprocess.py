@@ -70,10 +70,9 @@ class Preprocess:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def as_batch(preprocess: Prepare, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """`images` as one tensor, shape (len(images), channels, height, width)."""
+def as_batch(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What preprocessing gave for some images as one tensor, shape (len(tensors), channels, height, width)."""
     torch = require("torch", "features")
-    tensors = [preprocess(image) for image in images]
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
             given = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__

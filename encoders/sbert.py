@@ -15,7 +15,8 @@ from engine._validate import as_count, show
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.texts import as_texts
 
-from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, register, require, unknown_name
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
+from .registry import register, unknown_name
 
 __all__ = ["SbertEncoder"]
 
