@@ -8,20 +8,25 @@
 
 from __future__ import annotations
 
-from . import features, hashing, pixels, sbert
-from .base import BaseEncoder, EncoderSpec, available, get, register
+from . import clip, dino, features, hashing, pixels, sbert
+from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
+from .clip import ClipEncoder
+from .dino import DinoEncoder
 from .features import TorchFeatureExtractor
 from .hashing import HashingEncoder
 from .noise import NoiseSpec
 from .pixels import PixelEncoder
 from .preprocess import Preprocess
+from .registry import available, get, register
 from .sbert import SbertEncoder
 from .scan import LayerScore, scan_layers
 
 __all__ = [
     "BaseEncoder",
     "CachedEncoder",
+    "ClipEncoder",
+    "DinoEncoder",
     "EncoderSpec",
     "HashingEncoder",
     "LayerScore",
@@ -31,6 +36,8 @@ __all__ = [
     "SbertEncoder",
     "TorchFeatureExtractor",
     "available",
+    "clip",
+    "dino",
     "features",
     "get",
     "hashing",

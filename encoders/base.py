@@ -70,7 +70,11 @@ class BaseEncoder:
     ----------
     name, options : str, dict
         What `encoders.get` was called with, so that a saved collection can name its encoder.
+    dtype : str
+        What the model computes in.
     """
+
+    dtype = "float32"
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._validate import as_choice, as_count, as_finite, as_path, show
+from engine._validate import as_choice, as_count, as_path, show
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.texts import as_texts
 
@@ -22,6 +22,7 @@ from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .batches import encode_images, encode_texts
 from .devices import as_batch_size, as_device, as_dtype, as_workers
 from .fingerprint import module_hash
+from .preprocess import as_channels
 from .registry import closest, register
 
 if TYPE_CHECKING:
@@ -116,10 +117,15 @@ class ClipEncoder(BaseEncoder):
         self.device = as_device(device)
         self.dtype = as_dtype(dtype, self.device)
         self.batch_size, self.workers = as_batch_size(batch_size, self.device), as_workers(workers)
+        given = {
+            "interpolation": interpolation and as_choice(interpolation, "interpolation", ("bicubic", "bilinear")),
+            "resize_mode": resize_mode and as_choice(resize_mode, "resize_mode", ("shortest", "longest", "squash")),
+            **as_channels(mean, std),
+        }
         known = package.pretrained.get_pretrained_cfg(name, tag)
         preprocess = {
             **{key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if path and key in known},
-            **as_preprocessing(mean, std, interpolation, resize_mode),
+            **{key: value for key, value in given.items() if value is not None},
         }
         options = {
             "precision": PRECISIONS[self.dtype],
@@ -131,8 +137,8 @@ class ClipEncoder(BaseEncoder):
         }
         self.model: Any = created(package, model, name, path or tag, known, options).eval()
         self.tokenizer: Any = package.get_tokenizer(name, context_length=options["force_context_length"])
-        config = package.PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self.transform: Any = package.image_transform_v2(config, is_train=False)
+        config = package.transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
+        self.transform: Any = package.transform.image_transform_v2(config, is_train=False)
         scale, bias = self.model.logit_scale, getattr(self.model, "logit_bias", None)
         self.logit_scale, self.logit_bias = float(scale.exp()), 0.0 if bias is None else float(bias)
         settings = {
@@ -214,25 +220,6 @@ def resolved(package: Any, model: str, weights: str | None) -> tuple[str, str, s
     if weights is not None and not os.path.isfile(weights):
         raise InvalidArgumentError(f"weights is {weights!r}, expected an existing file")
     return name, tag, weights
-
-
-def as_preprocessing(
-    mean: Sequence[float] | None, std: Sequence[float] | None, interpolation: str | None, resize_mode: str | None
-) -> dict[str, Any]:
-    """Those settings of open_clip's transform that are given."""
-    checked: dict[str, Any] = {}
-    for key, values in (("mean", mean), ("std", std)):
-        if values is not None:
-            if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, str) or len(values) != 3:
-                raise InvalidArgumentError(f"{key} is {show(values)}, expected three numbers")
-            checked[key] = tuple(as_finite(value, f"{key}[{i}]") for i, value in enumerate(values))
-    if any(value <= 0 for value in checked.get("std", ())):
-        raise InvalidArgumentError(f"std is {show(std)}, expected three numbers above 0")
-    if interpolation is not None:
-        checked["interpolation"] = as_choice(interpolation, "interpolation", ("bicubic", "bilinear"))
-    if resize_mode is not None:
-        checked["resize_mode"] = as_choice(resize_mode, "resize_mode", ("shortest", "longest", "squash"))
-    return checked
 
 
 def created(package: Any, model: str, name: str, pretrained: str, known: Any, options: dict[str, Any]) -> Any:

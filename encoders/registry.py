@@ -141,7 +141,7 @@ def get(
     encoder.name = full_name(family, model)
     encoder.options = {key: value for key, value in options.items() if key not in SPEED}
     if dtype == "auto":  # another machine may find another one fastest
-        encoder.options["dtype"] = encoder.spec.settings["dtype"]
+        encoder.options["dtype"] = encoder.dtype
     if cache is None:
         return encoder
     from .cache import CachedEncoder
