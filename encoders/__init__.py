@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from . import clip, dino, features, hashing, pixels, sbert
+from . import clip, dino, features, hashing, onnx, pixels, sbert
 from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
 from .clip import ClipEncoder
@@ -16,6 +16,7 @@ from .dino import DinoEncoder
 from .features import TorchFeatureExtractor
 from .hashing import HashingEncoder
 from .noise import NoiseSpec
+from .onnx import OnnxEncoder
 from .pixels import PixelEncoder
 from .preprocess import Preprocess
 from .registry import available, get, register
@@ -31,6 +32,7 @@ __all__ = [
     "HashingEncoder",
     "LayerScore",
     "NoiseSpec",
+    "OnnxEncoder",
     "PixelEncoder",
     "Preprocess",
     "SbertEncoder",
@@ -41,6 +43,7 @@ __all__ = [
     "features",
     "get",
     "hashing",
+    "onnx",
     "pixels",
     "register",
     "sbert",

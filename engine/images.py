@@ -21,7 +21,17 @@ from .exceptions import InvalidArgumentError, UnsupportedError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageBatch", "Skipped", "as_image", "as_images", "as_list", "find_images", "is_image", "read_image", "read_images"]
+__all__ = [
+    "ImageBatch",
+    "Skipped",
+    "as_image",
+    "as_images",
+    "as_list",
+    "find_images",
+    "is_image",
+    "read_image",
+    "read_images",
+]
 
 RGB = NDArray[np.uint8]
 Skipped = tuple[str, str]  # (path, reason)
