@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Preprocess", "as_batch", "as_channels", "as_pillow"]
 
-LONGEST = 64
+LONGEST = 24
 Prepare = Callable[[NDArray[np.uint8]], "torch.Tensor"]  # RGB image -> (channels, height, width)
 
 
