@@ -14,6 +14,7 @@ from PIL import Image
 
 import encoders
 from encoders import devices
+from encoders.dino import as_layers
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
 torch = pytest.importorskip("torch")
@@ -69,11 +70,10 @@ def test_class_token_and_mean_of_patches_are_those_of_timm(folder: Path, images:
         raw = dino(folder, name, pool=pool, normalize=False)
         assert raw.dim == expected.shape[1]
         np.testing.assert_allclose(raw.encode_images(images), expected, atol=1e-5)
-        vectors = dino(folder, name, pool=pool).encode_images(images)
-        np.testing.assert_allclose(vectors, unit(expected), atol=1e-5)
-    encoder = dino(folder, name, normalize=False)
-    np.testing.assert_allclose(encoder.encode_patches(images), patches, atol=1e-5)
-    np.testing.assert_allclose(dino(folder, name).encode_patches(images), unit(patches), atol=1e-5)
+        np.testing.assert_allclose(raw.encode_patches(images), patches, atol=1e-5)
+    encoder = dino(folder, name)
+    np.testing.assert_allclose(encoder.encode_images(images), unit(first), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_patches(images), unit(patches), atol=1e-5)
 
 
 def test_layers_are_put_one_after_the_other(folder: Path, images: list[Any]) -> None:
@@ -152,11 +152,6 @@ def test_a_folder_that_timm_wrote(folder: Path, images: list[Any], tmp_path: Pat
         (DINO, {"weights": "missing.pth"}, "weights is 'missing.pth', expected an existing file"),
         (DINO, {"pool": "max"}, "pool is 'max', expected one of 'cls', 'mean', 'cls\\+mean'"),
         (DINO, {"layers": 12}, "layers is 12, expected integers from -12 to 11"),
-        (DINO, {"layers": []}, r"layers is \[\], expected numbers of blocks"),
-        (DINO, {"layers": "last"}, "layers is 'last'"),
-        (DINO, {"layers": [True]}, r"layers is \[True\]"),
-        (DINO, {"layers": [3, 2]}, r"layers is \[3, 2\], expected each block once, in rising order"),
-        (DINO, {"layers": [11, -1]}, r"layers is \[11, -1\], expected each block once"),
         (DINO, {"crop_pct": 0}, "crop_pct is 0, expected a number above 0 and at most 1"),
         (DINO, {"crop_mode": "middle"}, "crop_mode is 'middle'"),
         (DINO, {"interpolation": "random"}, "interpolation is 'random'"),
@@ -168,6 +163,23 @@ def test_bad_arguments(folder: Path, name: str, options: dict[str, Any], message
     weights = {"weights": folder / f"{DINO}.pth"} if name == DINO else {}
     with pytest.raises(InvalidArgumentError, match=message):
         encoders.get(f"dino:{name}", **{**weights, **options})
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (-13, "layers is -13, expected integers from -12 to 11"),
+        ([], r"layers is \[\], expected numbers of blocks"),
+        ("last", "layers is 'last'"),
+        ([True], r"layers is \[True\]"),
+        ([1.0], r"layers is \[1.0\], expected integers"),
+        ([3, 2], r"layers is \[3, 2\], expected each block once, in rising order"),
+        ([11, -1], r"layers is \[11, -1\], expected each block once"),
+    ],
+)
+def test_layers_that_are_none(layers: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        as_layers(layers, 12)
 
 
 def test_a_network_without_a_class_token(tmp_path: Path) -> None:
