@@ -17,7 +17,7 @@ EVERY = 1.0  # seconds between two lines
 
 
 class Progress:
-    """Counts items; says on the standard error how fast they are dealt with, for how long yet, and how many gave nothing.
+    """Counts items; says on the standard error how fast that goes, for how long yet, and how many gave nothing.
 
     Parameters
     ----------
