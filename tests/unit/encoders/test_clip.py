@@ -10,20 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import TINY, open_clip, torch, write_clip
 from PIL import Image
 
 import encoders
 from encoders import devices
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
-torch = pytest.importorskip("torch")
-open_clip = pytest.importorskip("open_clip")
-
-TINY = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
 TAG = {"quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "hf_hub": "nobody/nothing/"}
 TEXTS = ["a photo of a cat", "", "dog", "the quick brown fox jumps over the lazy dog " * 9, "Übung 猫", "a  dog\n"]
 
@@ -32,11 +25,8 @@ TEXTS = ["a photo of a cat", "", "dog", "the quick brown fox jumps over the lazy
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two architectures that open_clip knows from now on, and weights of each."""
     folder: Path = tmp_path_factory.mktemp("clip")
-    for name, config in (("tiny-clip", TINY), ("tiny-custom", {**TINY, "custom_text": True})):
-        (folder / f"{name}.json").write_text(json.dumps(config))
-        open_clip.add_model_config(folder / f"{name}.json")
-        torch.manual_seed(0)
-        torch.save(open_clip.create_model(name).state_dict(), folder / f"{name}.pt")
+    write_clip(folder, "tiny-clip")
+    write_clip(folder, "tiny-custom", custom_text=True)
     return folder
 
 
