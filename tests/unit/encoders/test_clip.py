@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,32 @@ def test_fewer_tokens(folder: Path) -> None:
     long = "one two three four five six seven eight nine ten"
     np.testing.assert_allclose(short.encode_queries([long]), short.encode_queries([long + " eleven"]), atol=1e-6)
     assert short.fingerprint != clip(folder).fingerprint
+
+
+@pytest.mark.parametrize("name", ["tiny-clip", "tiny-custom"])
+def test_padding_is_not_computed(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short texts take a few of the 16 places, alone or beside each other; those that threads encode at once, too."""
+    encoder, seen = clip(folder, name, batch_size=2), []
+    encode = encoder.model.encode_text
+    monkeypatch.setattr(encoder.model, "encode_text", lambda tokens: seen.append(tokens.shape[1]) or encode(tokens))
+    vectors = encoder.encode_queries(["cat", "a dog", "one two three four", "a b c " * 20])
+    assert seen == [16, 4]  # with the tokens for start and end
+    with ThreadPoolExecutor(4) as pool:
+        for again in pool.map(encoder.encode_queries, [["cat", "a dog"]] * 8):
+            np.testing.assert_allclose(again, vectors[:2], atol=1e-6)
+    places = "positional_embedding" if name == "tiny-clip" else "text.positional_embedding"
+    assert len(encoder.model.state_dict()[places]) == 16
+
+
+def test_where_padding_counts_all_of_it_is_read(tmp_path: Path) -> None:
+    """Pooled from the last place, or with tokens that see those behind them."""
+    for name, text in (("tiny-last", {"pool_type": "last"}), ("tiny-bidirectional", {"no_causal_mask": True})):
+        weights = write_clip(tmp_path, name, text_cfg={**TINY["text_cfg"], **text})
+        model, _, tokenizer = direct(tmp_path, name)
+        with torch.no_grad():
+            expected = model.encode_text(tokenizer(TEXTS), normalize=True).numpy()
+        encoder = encoders.get(f"clip:{name}", weights=weights)
+        np.testing.assert_allclose(encoder.encode_queries(TEXTS), expected, atol=1e-5)
 
 
 def test_vectors_do_not_depend_on_the_batch(folder: Path, images: list[Any]) -> None:
