@@ -15,7 +15,9 @@ from clips import TINY, open_clip, torch, write_clip
 from PIL import Image
 
 import encoders
+import engine
 from encoders import devices
+from engine import cli
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
 TAG = {"quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "hf_hub": "nobody/nothing/"}
@@ -296,8 +298,40 @@ def test_a_gpu_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_options_load_it_again_elsewhere(folder: Path) -> None:
     encoder = clip(folder, device="cpu", batch_size=3, workers=1, mean=(0.5, 0.5, 0.5))
-    assert encoder.options == {"weights": folder / "tiny-clip.pt", "mean": (0.5, 0.5, 0.5)}
+    assert encoder.options == {"weights": str(folder / "tiny-clip.pt"), "mean": (0.5, 0.5, 0.5)}
     assert encoders.get(encoder.name, **encoder.options).fingerprint == encoder.fingerprint
+
+
+def test_a_folder_of_images_is_searched_by_image_and_by_text(
+    folder: Path, images: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    encoder = clip(folder)
+    photos = engine.Collection.from_images(tmp_path, encoder, batch_size=4)
+    assert photos.search([str(tmp_path / "3.png")], k=1, columns=["path"]).attributes["path"] == [["3.png"]]
+    assert [path for path, _ in photos.skipped] == ["torn.png"]
+    found = photos.search(["a red square"], k=6)
+    cosines = encoder.encode_images(images) @ encoder.encode_queries(["a red square"])[0]
+    assert found.ids[0].tolist() == np.argsort(-cosines).tolist()
+    photos.save(tmp_path / "photos.nrf")
+    pytest.importorskip("typer")
+    for query in (["--text", "a red square"], ["--image", str(tmp_path / "3.png")]):  # loads the encoder by its name
+        assert cli.main(["search", str(tmp_path / "photos.nrf"), *query, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["hits"][0]["path"] == "3.png"
+
+
+def test_a_cache_under_changed_weights_is_not_believed(folder: Path, images: list[Any], tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes((folder / "tiny-clip.pt").read_bytes())
+    first: Any = encoders.get("clip:tiny-clip", weights=weights, cache=tmp_path / "cache")
+    vectors = first.encode_images(images)
+    changed = {name: 1.5 * tensor for name, tensor in torch.load(weights, weights_only=True).items()}
+    torch.save(changed, weights)
+    second: Any = encoders.get("clip:tiny-clip", weights=weights, cache=tmp_path / "cache")
+    assert abs(second.encode_images(images) - vectors).max() > 1e-3
+    assert (second.n_hits, second.n_misses) == (0, 6)
 
 
 def test_what_weights_are_is_in_the_fingerprint(folder: Path, tmp_path: Path) -> None:
