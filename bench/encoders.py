@@ -201,7 +201,11 @@ def minilm_model(folder: Path) -> Model:
 
     encoder: Any = encoders.get(ENCODER)
     model = encoder.model
-    return {"texts": list}, {"texts": lambda texts: model.encode(texts, len(texts), convert_to_tensor=True)}, encoder
+    return (
+        {"texts": list},
+        {"texts": lambda texts: model.encode(texts, batch_size=len(texts), convert_to_tensor=True)},
+        encoder,
+    )
 
 
 def photographs(folder: Path, n: int, seed: int) -> list[str]:
