@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from . import features, hashing, pixels, sbert
+from . import descriptions, features, hashing, pixels, sbert
 from .base import BaseEncoder, EncoderSpec, available, get, register
 from .cache import CachedEncoder
 from .features import TorchFeatureExtractor
@@ -31,6 +31,7 @@ __all__ = [
     "SbertEncoder",
     "TorchFeatureExtractor",
     "available",
+    "descriptions",
     "features",
     "get",
     "hashing",
