@@ -111,30 +111,3 @@ def quiet() -> Iterator[None]:
     finally:
         if drawn:
             logging.enable_progress_bar()
-
-
-def model_folder(model: str) -> Path:
-    """Where the files of `model` lie, after a download if need be."""
-    if os.path.isdir(model):
-        return Path(model)
-    package = SHIPPED.get(model.removeprefix("sentence-transformers/"))
-    if package is not None:
-        return Path(require(package, f"the encoder 'sbert:{model}'").get_model_path())
-    hub = require("huggingface_hub", f"the encoder 'sbert:{model}'")
-    repository = model if "/" in model else f"sentence-transformers/{model}"
-    try:
-        return Path(hub.snapshot_download(repository, allow_patterns=list(FETCHED)))
-    except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
-        raise InvalidArgumentError(f"{unknown_name(f'sbert:{model}')}; no such folder, and the hub: {error}") from error
-    except (OSError, hub.errors.HfHubHTTPError) as error:
-        what = unknown_name(f"sbert:{model}")
-        raise UnsupportedError(f"{what}; no such folder, and the hub cannot be reached: {error}") from error
-
-
-def files_hash(folder: Path) -> str:
-    """Hash over names and content of the files that make the model."""
-    state = xxhash.xxh3_128()
-    names = {file.relative_to(folder).as_posix() for pattern in HASHED for file in folder.rglob(pattern)}
-    for name in sorted(names):
-        state.update(f"{name}:{xxhash.xxh3_128_hexdigest((folder / name).read_bytes())}\n".encode())
-    return state.hexdigest()
