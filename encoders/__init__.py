@@ -8,22 +8,30 @@
 
 from __future__ import annotations
 
-from . import descriptions, features, hashing, pixels, sbert
-from .base import BaseEncoder, EncoderSpec, available, get, register
+from . import clip, descriptions, dino, features, hashing, instruct, pixels, sbert
+from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
+from .clip import ClipEncoder
+from .dino import DinoEncoder
 from .features import TorchFeatureExtractor
 from .hashing import HashingEncoder
+from .instruct import InstructEncoder
 from .noise import NoiseSpec
 from .pixels import PixelEncoder
+from .pooling import truncate
 from .preprocess import Preprocess
+from .registry import available, get, register
 from .sbert import SbertEncoder
 from .scan import LayerScore, scan_layers
 
 __all__ = [
     "BaseEncoder",
     "CachedEncoder",
+    "ClipEncoder",
+    "DinoEncoder",
     "EncoderSpec",
     "HashingEncoder",
+    "InstructEncoder",
     "LayerScore",
     "NoiseSpec",
     "PixelEncoder",
@@ -31,12 +39,16 @@ __all__ = [
     "SbertEncoder",
     "TorchFeatureExtractor",
     "available",
+    "clip",
     "descriptions",
+    "dino",
     "features",
     "get",
     "hashing",
+    "instruct",
     "pixels",
     "register",
     "sbert",
     "scan_layers",
+    "truncate",
 ]

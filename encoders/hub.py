@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
 
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
-from .base import require, unknown_name
+from .base import require
+from .registry import unknown_name
 
-__all__ = ["files_hash", "model_folder"]
+__all__ = ["files_hash", "model_folder", "quiet"]
 
 # What to fetch of the hub's folders, which often hold the same weights in other formats too; and what makes the model.
 FETCHED = ("*.json", "*.model", "*.safetensors", "*.txt")
@@ -36,6 +39,19 @@ def model_folder(family: str, model: str, owner: str = "") -> Path:
             f"'{family}:path/to/folder'; or run 'hf download {repository}' elsewhere and copy the cache that it fills, "
             f"~/.cache/huggingface, to {hub.constants.HF_HOME}"
         ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bars that transformers draws while it loads weights."""
+    logging = require("transformers.utils.logging", "an encoder of texts")
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def files_hash(folder: Path) -> str:

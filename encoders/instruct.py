@@ -12,7 +12,7 @@ import copy
 import inspect
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,13 +20,17 @@ from engine._validate import as_choice, as_count, show
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.texts import as_texts
 
-from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, register, require
-from .hub import files_hash, model_folder
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
+from .devices import as_batch_size, as_device, as_dtype
+from .hub import files_hash, model_folder, quiet
+from .instructions import prefixes
 from .pooling import POOLINGS, Pooling, pool, truncate
+from .registry import register
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["InstructEncoder"]
-
-DTYPES = ("float32", "float16", "bfloat16")
 
 
 @register("instruct", {}, any_model=True)
@@ -61,12 +65,8 @@ class InstructEncoder(BaseEncoder):
         Tokens of a text, the prefix among them; at most as many as the model takes.
     truncate : bool, default True
         Cut longer texts; False refuses them.
-    batch_size : int, default 32
-        Texts in one forward pass; those of about the same length go together.
-    device : str, optional
-        "cpu", "cuda", ... Default: the GPU if there is one.
-    dtype : {"float32", "float16", "bfloat16"}, default "float32"
-        Of the model's numbers.
+    device, dtype, batch_size
+        As for `encoders.get`; texts of about the same length go together.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class InstructEncoder(BaseEncoder):
 
     Notes
     -----
-    An empty text is its prefix and the end-of-text token; it is refused where these are nothing either.
+    A text without a token is the end-of-text token alone, and refused where the tokenizer has none.
     """
 
     def __init__(
@@ -96,41 +96,42 @@ class InstructEncoder(BaseEncoder):
         truncate_dim: int | None = None,
         max_length: int = 512,
         truncate: bool = True,
-        batch_size: int = 32,
-        device: str | None = None,
-        dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+        device: str | torch.device = "auto",
+        dtype: str = "float32",
+        batch_size: int | str = "auto",
     ) -> None:
         self.pooling = as_choice(pooling, "pooling", POOLINGS)
         self.padding = as_choice(padding, "padding", ("right", "left"))
         self.attention = as_choice(attention, "attention", ("own", "bidirectional"))
         self.normalize, self.truncate = as_flag(normalize, "normalize"), as_flag(truncate, "truncate")
-        self.batch_size = as_count(batch_size, "batch_size")
         self.truncate_dim = None if truncate_dim is None else as_count(truncate_dim, "truncate_dim")
-        as_choice(dtype, "dtype", DTYPES)
         self.prefixes = prefixes(instruction, query_prefix, document_prefix, examples)
         self._torch = require("torch", f"the encoder 'instruct:{model}'")
+        self.device = as_device(device)
+        self.dtype, self.batch_size = as_dtype(dtype, self.device), as_batch_size(batch_size, self.device)
         package = require("transformers", f"the encoder 'instruct:{model}'")
         folder = model_folder("instruct", model)
         place, options = os.fspath(folder), {"local_files_only": True}
         try:
-            self.tokenizer: Any = package.AutoTokenizer.from_pretrained(place, **options)
-            loaded: Any = package.AutoModel.from_pretrained(place, **options)
+            with quiet():
+                self.tokenizer: Any = package.AutoTokenizer.from_pretrained(place, **options)
+                loaded: Any = package.AutoModel.from_pretrained(place, **options)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise InvalidArgumentError(
-                f"model is {show(model)}, expected a folder with config.json, a tokenizer and model.safetensors: {error}"
+                f"model is {show(model)}, expected a folder with config.json, the tokenizer's files and "
+                f"model.safetensors: {error}"
             ) from error
         most = getattr(loaded.config, "max_position_embeddings", None) or 2**31 - 1
         self.max_length = as_count(max_length, "max_length", most=most)
         if getattr(loaded.config, "is_encoder_decoder", False):
             loaded = loaded.get_encoder()
-        self.device = device or ("cuda" if self._torch.cuda.is_available() else "cpu")
-        self.model: Any = loaded.to(self.device, getattr(self._torch, dtype)).eval()
+        self.model: Any = loaded.to(self.device, getattr(self._torch, self.dtype)).eval()
         self.eos = self._end(add_eos)
         self._places = "position_ids" in inspect.signature(self.model.forward).parameters
-        self.dim = self._probe(dtype)
+        self.dim = self._probe()
         if self.truncate_dim is not None:
             self.dim = as_count(self.truncate_dim, "truncate_dim", most=self.dim)
-        self._weights, self._dtype = files_hash(folder), dtype
+        self._weights = files_hash(folder)
         super().__init__(self._spec())
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
@@ -155,7 +156,7 @@ class InstructEncoder(BaseEncoder):
     def _spec(self) -> EncoderSpec:
         settings = {
             **self.prefixes, "pooling": self.pooling, "attention": self.attention, "eos": self.eos,
-            "normalize": self.normalize, "max_length": self.max_length, "dtype": self._dtype,
+            "normalize": self.normalize, "max_length": self.max_length, "dtype": self.dtype,
         }  # fmt: skip
         return EncoderSpec("instruct", self.dim, self._weights, settings)
 
@@ -182,7 +183,9 @@ class InstructEncoder(BaseEncoder):
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         most = self.max_length - (self.eos is not None)
         options = {"truncation": True, "max_length": most} if self.truncate else {"truncation": False}
-        found: list[list[int]] = self.tokenizer(texts, return_attention_mask=False, verbose=False, **options)["input_ids"]
+        found: list[list[int]] = self.tokenizer(texts, return_attention_mask=False, verbose=False, **options)[
+            "input_ids"
+        ]
         for row, ids in enumerate(found):
             if len(ids) > most:
                 raise InvalidArgumentError(
@@ -190,6 +193,8 @@ class InstructEncoder(BaseEncoder):
                 )
             if self.eos is not None and ids[-1:] != [self.eos]:
                 ids.append(self.eos)
+            elif not ids and self.tokenizer.eos_token_id is not None:
+                ids.append(self.tokenizer.eos_token_id)
             if not ids:
                 raise InvalidArgumentError(f"texts[{row}] is {show(texts[row])}, which gives no token")
         return found
@@ -204,6 +209,10 @@ class InstructEncoder(BaseEncoder):
         for row, text in enumerate(tokens):
             part = slice(0, len(text)) if self.padding == "right" else slice(width - len(text), None)
             ids[row, part], mask[row, part] = torch.tensor(text), 1
+        if int(ids.max()) >= (n_known := self.model.get_input_embeddings().num_embeddings):
+            raise InvalidArgumentError(
+                f"the tokenizer gives token {int(ids.max())}, expected less than the model's {n_known}: is it its own?"
+            )
         ids, mask = ids.to(self.device), mask.to(self.device)
         options = {"input_ids": ids, "attention_mask": mask}
         if self._places and self.padding == "left":
@@ -216,31 +225,12 @@ class InstructEncoder(BaseEncoder):
             states = self.model(**options).last_hidden_state.float()
             return np.asarray(pool(states, mask, self.pooling).cpu().numpy(), np.float32)  # type: ignore[arg-type]
 
-    def _probe(self, dtype: str) -> int:
+    def _probe(self) -> int:
         """The dim of the model, once it is clear that neither padding nor order play tricks."""
         text = self._tokens(["a b c"])[0]
         alone, filled = self._forward([text]), self._forward([text], n_tokens=min(len(text) + 5, self.max_length))
-        tolerance = (1e-3 if dtype == "float32" else 0.05) * float(abs(alone).max())
+        tolerance = (1e-3 if self.dtype == "float32" else 0.05) * float(abs(alone).max())
         if float(abs(alone - filled).max()) > tolerance:
             other = "left" if self.padding == "right" else "right"
             raise UnsupportedError(f"padding is {self.padding!r}, which changes this model's vectors: try {other!r}")
-        return alone.shape[1]
-
-
-def prefixes(
-    instruction: str | None, query_prefix: str, document_prefix: str, examples: Sequence[tuple[str, str]]
-) -> dict[str, str]:
-    """What stands before the texts of each side."""
-    for name, text in (("instruction", instruction), ("query_prefix", query_prefix), ("document_prefix", document_prefix)):
-        if not isinstance(text, str) and not (name == "instruction" and text is None):
-            raise InvalidArgumentError(f"{name} is {show(text)}, expected a str")
-    if instruction is not None and query_prefix:
-        raise InvalidArgumentError(f"query_prefix is {show(query_prefix)}, expected none beside an instruction")
-    before = query_prefix if instruction is None else f"Instruct: {instruction}\nQuery: "
-    shown = ""
-    for example in examples:
-        pair = as_texts(example, "examples")
-        if len(pair) != 2:
-            raise InvalidArgumentError(f"examples holds {show(example)}, expected pairs of a query and an answer")
-        shown += f"{before}{pair[0]}\nResponse: {pair[1]}\n\n"
-    return {"query": shown + before, "document": document_prefix}
+        return int(alone.shape[1])

@@ -52,11 +52,8 @@ class Preprocess:
             object.__setattr__(self, name, as_count(getattr(self, name), name))
         if self.resize < self.size:
             raise InvalidArgumentError(f"resize is {self.resize}, expected at least size, {self.size}")
-        for name, what in (("mean", "finite numbers"), ("std", "finite numbers above 0")):
-            values = as_array(getattr(self, name), name)
-            if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
-                raise InvalidArgumentError(f"{name} is {show(getattr(self, name))}, expected three {what}")
-            object.__setattr__(self, name, tuple(map(float, values)))
+        for name, values in as_channels(self.mean, self.std).items():
+            object.__setattr__(self, name, values)
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         torch, Image = require("torch", "preprocessing"), require("PIL.Image", "preprocessing")
@@ -70,10 +67,21 @@ class Preprocess:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def as_batch(preprocess: Prepare, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """`images` as one tensor, shape (len(images), channels, height, width)."""
+def as_channels(mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, tuple[float, ...]]:
+    """Those of `mean` and `std` that are given, checked: one number for each channel."""
+    checked = {}
+    for name, given, what in (("mean", mean, "finite numbers"), ("std", std, "finite numbers above 0")):
+        if given is not None:
+            values = as_array(given, name)
+            if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+                raise InvalidArgumentError(f"{name} is {show(given)}, expected three {what}")
+            checked[name] = tuple(map(float, values))
+    return checked
+
+
+def as_batch(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What preprocessing gave for some images as one tensor, shape (len(tensors), channels, height, width)."""
     torch = require("torch", "features")
-    tensors = [preprocess(image) for image in images]
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
             given = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__

@@ -15,7 +15,8 @@ from engine.exceptions import InvalidArgumentError
 from engine.protocols import Encoder
 from engine.texts import as_texts
 
-from ..base import BaseEncoder, EncoderSpec, Vectors, get, register
+from ..base import BaseEncoder, EncoderSpec, Vectors
+from ..registry import get, register
 from .layouts import read_layout
 from .store import DescriptionStore
 

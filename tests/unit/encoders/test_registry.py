@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import encoders
-from encoders import base
+from encoders import registry
 from encoders.base import BaseEncoder, EncoderSpec, require
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.protocols import Encoder
@@ -20,11 +20,11 @@ IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
 @pytest.fixture
-def families() -> Iterator[dict[str, base.Family]]:
-    before = dict(base.FAMILIES)
-    yield base.FAMILIES
-    base.FAMILIES.clear()
-    base.FAMILIES.update(before)
+def families() -> Iterator[dict[str, registry.Family]]:
+    before = dict(registry.FAMILIES)
+    yield registry.FAMILIES
+    registry.FAMILIES.clear()
+    registry.FAMILIES.update(before)
 
 
 def test_importing_encoders_imports_no_framework() -> None:
@@ -112,7 +112,7 @@ def test_an_encoder_refuses_what_its_model_does_not_take() -> None:
             encode(["a"])
 
 
-def test_own_families_can_be_registered(families: dict[str, base.Family]) -> None:
+def test_own_families_can_be_registered(families: dict[str, registry.Family]) -> None:
     @encoders.register("own", {"": [], "big": ["a_module_that_is_missing"]})
     def load(model: str, *, dim: int = 2) -> BaseEncoder:
         return BaseEncoder(EncoderSpec("own", dim, settings={"model": model}))
