@@ -119,18 +119,19 @@ class SbertEncoder(BaseEncoder):
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of texts to search with, shape (len(texts), dim)."""
-        return self._encode(self.model.encode_query, texts, self.query_prefix)
+        return self._encode("query", self.model.encode_query, texts, self.query_prefix)
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Vectors of texts to be found, shape (len(texts), dim)."""
-        return self._encode(self.model.encode_document, texts, self.document_prefix)
+        return self._encode("document", self.model.encode_document, texts, self.document_prefix)
 
-    def _encode(self, encode: Any, texts: Sequence[str], prefix: str | None) -> Vectors:
+    def _encode(self, side: str, encode: Any, texts: Sequence[str], prefix: str | None) -> Vectors:
         checked = as_texts(texts, "texts")
         if not checked:
             return np.empty((0, self.dim), np.float32)
         if not self.truncate:
-            self._refuse_long(checked, self.model.prompts[self.task] if self.task else prefix or "")
+            own = self.model.prompts.get(self.task or side) or ""
+            self._refuse_long(checked, own if prefix is None else prefix)
         vectors = encode(
             checked,
             prompt=prefix,
