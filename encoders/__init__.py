@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from . import clip, descriptions, dino, features, hashing, instruct, pixels, sbert
+from . import clip, descriptions, dino, features, hashing, instruct, pixels, sbert, wordvectors
 from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
 from .clip import ClipEncoder
@@ -20,11 +20,14 @@ from .noise import NoiseSpec
 from .pixels import PixelEncoder
 from .pooling import truncate
 from .preprocess import Preprocess
+from .principal import AllButTheTop
 from .registry import available, get, register
 from .sbert import SbertEncoder
 from .scan import LayerScore, scan_layers
+from .wordvectors import WordVectorEncoder, WordVectors
 
 __all__ = [
+    "AllButTheTop",
     "BaseEncoder",
     "CachedEncoder",
     "ClipEncoder",
@@ -38,6 +41,8 @@ __all__ = [
     "Preprocess",
     "SbertEncoder",
     "TorchFeatureExtractor",
+    "WordVectorEncoder",
+    "WordVectors",
     "available",
     "clip",
     "descriptions",
@@ -51,4 +56,5 @@ __all__ = [
     "sbert",
     "scan_layers",
     "truncate",
+    "wordvectors",
 ]

@@ -2,9 +2,8 @@
 
 References
 ----------
-Arora, Liang & Ma, *A Simple but Tough-to-Beat Baseline for Sentence Embeddings*, ICLR 2017: SIF. Mu & Viswanath,
-*All-but-the-Top*, ICLR 2018 (arXiv:1702.01417). Bojanowski et al., *Enriching Word Vectors with Subword Information*,
-TACL 2017 (arXiv:1607.04606): words that are not known, by their parts.
+Arora, Liang & Ma, *A Simple but Tough-to-Beat Baseline for Sentence Embeddings*, ICLR 2017: SIF. Bojanowski et al.,
+*Enriching Word Vectors with Subword Information*, TACL 2017 (arXiv:1607.04606): unknown words by their parts.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import xxhash
@@ -25,12 +24,12 @@ from engine._validate import as_choice, as_count, as_finite, as_matrix, as_path,
 from engine.exceptions import InvalidArgumentError, NotBuiltError, StorageError
 from engine.texts import as_texts
 
-from .base import BaseEncoder, EncoderSpec, Vectors
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag
+from .principal import principal
 from .registry import register
 
-__all__ = ["AllButTheTop", "WordVectorEncoder", "WordVectors"]
+__all__ = ["WordVectorEncoder", "WordVectors"]
 
-Self = TypeVar("Self", bound="AllButTheTop")
 AGGREGATES = ("mean", "tfidf", "sif")
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 GRAM = (3, 6)  # letters of the parts of an unknown word
@@ -81,13 +80,14 @@ class WordVectors:
     def __getitem__(self, word: str) -> Vectors:
         if word not in self.places:
             raise KeyError(word)
-        return self.vectors[self.places[word]]
+        vector: Vectors = self.vectors[self.places[word]]
+        return vector
 
     @property
     def fingerprint(self) -> str:
         """Hash over words and vectors."""
         state = xxhash.xxh3_128("\n".join(self.words).encode())
-        state.update(np.ascontiguousarray(self.vectors))
+        state.update(self.vectors.tobytes())
         return state.hexdigest()
 
     @classmethod
@@ -136,8 +136,8 @@ class WordVectors:
                     f"{place}, line {number} has no {dim} numbers after the word: {error}"
                 ) from None
             word = b" ".join(fields[:-dim])
-            # A vector that is too long leaves a number in the word; a word of numbers, such as "1 2/3", is none.
-            if not np.isfinite(row).all() or all(map(is_number, word.split(b" ")[1:])) and b" " in word:
+            # A vector that is too long would leave a number in the word.
+            if not np.isfinite(row).all() or any(map(is_number, word.split(b" ")[1:])):
                 raise InvalidArgumentError(f"{place}, line {number} does not have {dim} finite numbers after a word")
             words.append(word.decode("utf-8", "replace"))
             rows.append(row)
@@ -148,53 +148,6 @@ class WordVectors:
         if most is None and len(words) < n_said:
             warnings.warn(f"{place} says {n_said} words and holds {len(words)}: is it whole?", stacklevel=2)
         return cls(words, np.array(rows))
-
-
-class AllButTheTop:
-    """Take away what all vectors share: their mean, and their `n_components` largest principal directions.
-
-    Parameters
-    ----------
-    n_components : int, optional
-        Default: a hundredth of the dim, at least 1.
-
-    Attributes
-    ----------
-    mean_ : ndarray, shape (dim,), float64
-    components_ : ndarray, shape (n_components, dim), float64
-        Orthonormal.
-
-    Examples
-    --------
-    >>> X = np.random.default_rng(0).standard_normal((50, 4)) + [9, 0, 0, 0]
-    >>> top = AllButTheTop(1).fit(X)
-    >>> bool(abs(top.transform(X) @ top.components_.T).max() < 1e-5)
-    True
-    """
-
-    def __init__(self, n_components: int | None = None) -> None:
-        self.n_components = n_components
-
-    def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
-        """Find them, in `X`, shape (n, dim); `y` is not used."""
-        rows = as_matrix(X, "X").astype(np.float64)
-        most = rows.shape[1] - 1
-        n = max(1, rows.shape[1] // 100) if self.n_components is None else self.n_components
-        n = as_count(n, "n_components", most=max(most, 1))
-        self.mean_ = rows.mean(axis=0)
-        self.components_ = principal(rows - self.mean_, n)
-        return self
-
-    def transform(self, X: ArrayLike) -> Vectors:
-        """`X` without them, shape (n, dim), float32."""
-        if not hasattr(self, "mean_"):
-            raise NotBuiltError("AllButTheTop is not fitted: call fit first")
-        centred = as_matrix(X, "X", dim=len(self.mean_)) - self.mean_
-        return (centred - centred @ self.components_.T @ self.components_).astype(np.float32)
-
-    def fit_transform(self, X: ArrayLike, y: Any = None) -> Vectors:
-        """As `fit`, then `transform`."""
-        return self.fit(X).transform(X)
 
 
 class WordVectorEncoder(BaseEncoder):
@@ -252,8 +205,9 @@ class WordVectorEncoder(BaseEncoder):
         if self.a <= 0:
             raise InvalidArgumentError(f"a is {a}, expected more than 0")
         self.n_components = 0 if n_components == 0 else as_count(n_components, "n_components", most=words.dim)
-        self.lower, self.unknown = lower, as_choice(unknown, "unknown", ("skip", "parts"))
-        self.on_empty, self.normalize = as_choice(on_empty, "on_empty", ("error", "zero")), normalize
+        self.lower, self.unknown = as_flag(lower, "lower"), as_choice(unknown, "unknown", ("skip", "parts"))
+        self.on_empty = as_choice(on_empty, "on_empty", ("error", "zero"))
+        self.normalize = as_flag(normalize, "normalize")
         self._weights: NDArray[np.float64] | None = np.ones(len(words)) if aggregate == "mean" else None
         self._components = np.empty((0, words.dim))
         self._grams: dict[str, list[int]] | None = None
@@ -309,7 +263,7 @@ class WordVectorEncoder(BaseEncoder):
         """Take the fingerprint of what is known now."""
         state = xxhash.xxh3_128()
         for learned in (self._weights, self._components):
-            state.update(b"" if learned is None else np.ascontiguousarray(learned))
+            state.update(b"" if learned is None else learned.tobytes())
         settings = {
             "aggregate": self.aggregate, "lower": self.lower, "unknown": self.unknown, "on_empty": self.on_empty,
             "normalize": self.normalize, "learned": state.hexdigest(),
@@ -337,13 +291,13 @@ class WordVectorEncoder(BaseEncoder):
             if self._place(word) is None:
                 alike = Counter(place for gram in set(grams(word.lower())) for place in self._grams.get(gram, []))
                 total = sum(alike.values())
-                shares.update({place: count / total for place, count in alike.items()})  # type: ignore[arg-type]
+                shares.update({place: count / total for place, count in alike.items()})
         return dict(shares)
 
     def _sum(self, places: list[int], parts: Mapping[int, float]) -> NDArray[np.float64]:
         """The mean of weighted words, without what all texts share."""
         assert self._weights is not None
-        shares = Counter(places) + Counter(parts)  # type: ignore[arg-type]
+        shares = Counter(places) + Counter(parts)
         rows = np.fromiter(shares, np.int64)
         amounts = np.fromiter(shares.values(), np.float64)
         weights = amounts * self._weights[rows]
@@ -362,12 +316,6 @@ def grams(word: str) -> Iterator[str]:
     marked = f"<{word}>"
     for n in range(GRAM[0], GRAM[1] + 1):
         yield from (marked[start : start + n] for start in range(len(marked) - n + 1))
-
-
-def principal(rows: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """The `n` directions in which `rows`, as they are, are longest, shape (n, dim)."""
-    directions: NDArray[np.float64] = np.linalg.eigh(rows.T @ rows)[1][:, ::-1].T[:n]
-    return directions
 
 
 def is_number(field: bytes) -> bool:
@@ -398,6 +346,6 @@ def load(
     on_empty: Literal["error", "zero"] = "error",
     normalize: bool = True,
 ) -> WordVectorEncoder:
-    """The mean of the words that the text file `model` has; weights of words need texts: see `WordVectorEncoder.fit`."""
+    """The mean of the words that the text file `model` has; other weights need texts to learn from."""
     words = WordVectors.load(model, limit=limit)
     return WordVectorEncoder(words, unknown=unknown, on_empty=on_empty, normalize=normalize)
