@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-from . import clip, descriptions, dino, features, hashing, instruct, pixels, sbert, wordvectors
+from . import clip, descriptions, dino, features, fused, hashing, instruct, pixels, sbert, timeseries, wordvectors
 from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
 from .clip import ClipEncoder
 from .dino import DinoEncoder
 from .features import TorchFeatureExtractor
+from .fused import FusionEncoder
 from .hashing import HashingEncoder
 from .instruct import InstructEncoder
 from .noise import NoiseSpec
@@ -24,6 +25,7 @@ from .principal import AllButTheTop
 from .registry import available, get, register
 from .sbert import SbertEncoder
 from .scan import LayerScore, scan_layers
+from .timeseries import ShapeletEncoder
 from .wordvectors import WordVectorEncoder, WordVectors
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "ClipEncoder",
     "DinoEncoder",
     "EncoderSpec",
+    "FusionEncoder",
     "HashingEncoder",
     "InstructEncoder",
     "LayerScore",
@@ -40,6 +43,7 @@ __all__ = [
     "PixelEncoder",
     "Preprocess",
     "SbertEncoder",
+    "ShapeletEncoder",
     "TorchFeatureExtractor",
     "WordVectorEncoder",
     "WordVectors",
@@ -48,6 +52,7 @@ __all__ = [
     "descriptions",
     "dino",
     "features",
+    "fused",
     "get",
     "hashing",
     "instruct",
@@ -55,6 +60,7 @@ __all__ = [
     "register",
     "sbert",
     "scan_layers",
+    "timeseries",
     "truncate",
     "wordvectors",
 ]
