@@ -106,7 +106,7 @@ def encode(
         Encoding,
         fn_constructor_args=(encoder, side, name, folder),
         batch_size=batch_size,
-        concurrency=n_actors,
+        concurrency=(1, n_actors),  # as many as all would leave no processor to read with
         num_gpus=num_gpus or None,
         batch_format="numpy",
     )
