@@ -22,7 +22,7 @@ from engine.texts import as_texts
 
 from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .devices import as_batch_size, as_device, as_dtype
-from .hub import files_hash, model_folder, quiet
+from .folders import files_hash, model_folder, quiet
 from .instructions import prefixes
 from .pooling import POOLINGS, Pooling, pool, truncate
 from .registry import register

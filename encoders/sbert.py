@@ -13,10 +13,10 @@ from engine._validate import as_count, show
 from engine.exceptions import InvalidArgumentError
 from engine.texts import as_texts
 
-from . import hub
+from . import folders
 from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .devices import as_batch_size, as_device, as_dtype
-from .hub import files_hash, quiet
+from .folders import files_hash, quiet
 from .instructions import prefixes
 from .pooling import truncate
 from .registry import closest, register
@@ -171,4 +171,4 @@ def model_folder(model: str) -> Path:
     package = SHIPPED.get(model.removeprefix("sentence-transformers/"))
     if package is not None and not os.path.isdir(model):
         return Path(require(package, f"the encoder 'sbert:{model}'").get_model_path())
-    return hub.model_folder("sbert", model, owner="sentence-transformers")
+    return folders.model_folder("sbert", model, owner="sentence-transformers")
