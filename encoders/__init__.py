@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from . import clip, descriptions, dino, features, fused, hashing, instruct, pixels, sbert, timeseries, wordvectors
+from . import clip, descriptions, dino, features, fused, hashing, instruct, onnx, pixels, sbert, timeseries, wordvectors
 from .base import BaseEncoder, EncoderSpec
 from .cache import CachedEncoder
 from .clip import ClipEncoder
@@ -18,6 +18,7 @@ from .fused import FusionEncoder
 from .hashing import HashingEncoder
 from .instruct import InstructEncoder
 from .noise import NoiseSpec
+from .onnx import OnnxEncoder
 from .pixels import PixelEncoder
 from .pooling import truncate
 from .preprocess import Preprocess
@@ -40,6 +41,7 @@ __all__ = [
     "InstructEncoder",
     "LayerScore",
     "NoiseSpec",
+    "OnnxEncoder",
     "PixelEncoder",
     "Preprocess",
     "SbertEncoder",
@@ -56,6 +58,7 @@ __all__ = [
     "get",
     "hashing",
     "instruct",
+    "onnx",
     "pixels",
     "register",
     "sbert",

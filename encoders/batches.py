@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._ahead import ahead, one_ahead
+from engine.exceptions import InvalidArgumentError
 from engine.images import as_image, as_list
 
 from .base import Vectors, require
@@ -33,8 +34,14 @@ def image_batches(images: Any, prepare: Prepare, batch_size: int, workers: int) 
     """`images` as tensors of up to `batch_size`; threads are a batch ahead."""
 
     def prepared(named: tuple[str, Any]) -> torch.Tensor:
-        name, image = named
-        return prepare(as_image(image, name))
+        name, given = named
+        image = as_image(given, name)
+        try:
+            return prepare(image)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"{name} has shape {image.shape}, which preprocessing refuses: {error}"
+            ) from error
 
     named = [(f"images[{i}]", image) for i, image in enumerate(as_list(images, "images"))]
     ready = ahead(prepared, named, workers=workers, most=batch_size)

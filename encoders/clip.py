@@ -22,7 +22,8 @@ from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .batches import encode_images, encode_texts
 from .devices import as_batch_size, as_device, as_dtype, as_workers
 from .fingerprint import module_hash
-from .preprocess import as_channels
+from .hub import cache_alone_if_offline, missing_weights
+from .preprocess import as_channels, as_pillow
 from .registry import closest, register
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class ClipEncoder(BaseEncoder):
         given = {
             "interpolation": interpolation and as_choice(interpolation, "interpolation", ("bicubic", "bilinear")),
             "resize_mode": resize_mode and as_choice(resize_mode, "resize_mode", ("shortest", "longest", "squash")),
-            **as_channels(mean, std),
+            "mean": None if mean is None else as_channels(mean, "mean"),
+            "std": None if std is None else as_channels(std, "std"),
         }
         known = package.pretrained.get_pretrained_cfg(name, tag)
         preprocess = {
@@ -136,11 +138,12 @@ class ClipEncoder(BaseEncoder):
             "require_pretrained": True,
         }
         self.model: Any = created(package, model, name, path or tag, known, options).eval()
-        self.tokenizer: Any = package.get_tokenizer(name, context_length=options["force_context_length"])
+        with cache_alone_if_offline():
+            self.tokenizer: Any = package.get_tokenizer(name, context_length=options["force_context_length"])
         config = package.transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
         self.transform: Any = package.transform.image_transform_v2(config, is_train=False)
         scale, bias = self.model.logit_scale, getattr(self.model, "logit_bias", None)
-        self.logit_scale, self.logit_bias = float(scale.exp()), 0.0 if bias is None else float(bias)
+        self.logit_scale, self.logit_bias = float(scale.detach().exp()), 0.0 if bias is None else float(bias.detach())
         settings = {
             "architecture": architecture(package, name, known),
             "context_length": self.tokenizer.context_length,
@@ -168,8 +171,7 @@ class ClipEncoder(BaseEncoder):
     encode_documents = encode_queries
 
     def _prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        pillow = require("PIL.Image", "preprocessing")
-        prepared: torch.Tensor = self.transform(pillow.fromarray(image))
+        prepared: torch.Tensor = self.transform(as_pillow(image))
         return prepared
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
@@ -211,11 +213,11 @@ def resolved(package: Any, model: str, weights: str | None) -> tuple[str, str, s
     tags = package.list_pretrained_tags_by_model(name)
     if tag and tag not in tags:
         raise InvalidArgumentError(
-            f"model is {show(model)}, expected a tag of {name}: one of {tags}{closest(tag, tags)}"
+            f"model is {show(model)}, expected a tag of {name}, one of {show(tags)}{closest(tag, tags)}"
         )
     if not tag and weights is None:
         raise InvalidArgumentError(
-            f"model is {show(model)}, expected '{name}/<tag>' with one of {tags}, or weights='<checkpoint>'"
+            f"model is {show(model)}, expected '{name}/<tag>' with one of {show(tags)}, or weights='<checkpoint>'"
         )
     if weights is not None and not os.path.isfile(weights):
         raise InvalidArgumentError(f"weights is {weights!r}, expected an existing file")
@@ -225,17 +227,14 @@ def resolved(package: Any, model: str, weights: str | None) -> tuple[str, str, s
 def created(package: Any, model: str, name: str, pretrained: str, known: Any, options: dict[str, Any]) -> Any:
     """The model with its weights, or an error that says where to get them."""
     try:
-        return package.create_model(name, pretrained or None, **options)
+        with cache_alone_if_offline():
+            return package.create_model(name, pretrained or None, **options)
     except Exception as error:  # hub, files, pickles and shapes each have their own
         if os.path.isfile(pretrained) or name.startswith("local-dir:"):
             what = f"weights is {pretrained!r}" if os.path.isfile(pretrained) else f"model is {model!r}"
             raise InvalidArgumentError(f"{what}, expected a checkpoint that fits the architecture: {error}") from error
         source = known.get("hf_hub") or known.get("url") or name.removeprefix("hf-hub:")
-        raise UnsupportedError(
-            f"the weights of 'clip:{model}' are not on this machine and cannot be fetched ({error}): where there is "
-            f"a network, download {source}, then pass weights='<that file>', or copy the hub's cache folder "
-            "(HF_HOME, by default ~/.cache/huggingface) to this machine"
-        ) from error
+        raise missing_weights(f"clip:{model}", source, error) from error
 
 
 def architecture(package: Any, name: str, known: Any) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .batches import encode_images
 from .devices import as_batch_size, as_device, as_dtype, as_workers
 from .fingerprint import module_hash
-from .preprocess import as_channels
+from .hub import cache_alone_if_offline, missing_weights
+from .preprocess import as_channels, as_pillow
 from .registry import closest, register
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ class DinoEncoder(BaseEncoder):
             "crop_pct": None if crop_pct is None else as_share(crop_pct, "crop_pct"),
             "crop_mode": crop_mode and as_choice(crop_mode, "crop_mode", ("center", "squash", "border")),
             "interpolation": interpolation and as_choice(interpolation, "interpolation", ("bicubic", "bilinear")),
-            **as_channels(mean, std),
+            "mean": None if mean is None else as_channels(mean, "mean"),
+            "std": None if std is None else as_channels(std, "std"),
         }
         self.model: Any = created(package, model, None if weights is None else as_path(weights, "weights"), size).eval()
         config = package.data.resolve_model_data_config(self.model, args=given)
@@ -162,8 +164,7 @@ class DinoEncoder(BaseEncoder):
         return encode_images(images, self._prepare, forward, **place)
 
     def _prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        pillow = require("PIL.Image", "preprocessing")
-        prepared: torch.Tensor = self.transform(pillow.fromarray(image))
+        prepared: torch.Tensor = self.transform(as_pillow(image))
         return prepared
 
     def _tokens(self, batch: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -204,6 +205,8 @@ def created(package: Any, model: str, weights: str | None, image_size: int | Non
         if weights is not None:
             raise InvalidArgumentError(f"weights is {weights!r}, but {model!r} holds its own: expected None")
         name = f"local-dir:{model}"
+    elif model.startswith("hf-hub:"):
+        name = model
     else:
         name, known = model, package.list_models()
         if model.partition(".")[0] not in known:
@@ -218,19 +221,16 @@ def created(package: Any, model: str, weights: str | None, image_size: int | Non
             raise InvalidArgumentError(f"weights is {weights!r}, expected an existing file")
         options["pretrained_cfg_overlay"] = {"file": weights}
     try:
-        net = package.create_model(name, pretrained=True, **options)
+        with cache_alone_if_offline():
+            net = package.create_model(name, pretrained=True, **options)
     except Exception as error:  # hub, files, pickles and shapes each have their own
         if weights is not None or os.path.isdir(model):
             what = f"weights is {weights!r}" if weights is not None else f"model is {model!r}"
             raise InvalidArgumentError(f"{what}, expected a checkpoint that fits the architecture: {error}") from error
-        source = package.get_pretrained_cfg(model)
-        raise UnsupportedError(
-            f"the weights of 'dino:{model}' are not on this machine and cannot be fetched ({error}): where there is a "
-            f"network, download {(source and (source.hf_hub_id or source.url)) or model} of the hub, then pass "
-            "weights='<that file>', or copy the hub's cache folder (HF_HOME, by default ~/.cache/huggingface) to this "
-            "machine"
-        ) from error
-    if not (hasattr(net, "blocks") and getattr(net, "num_prefix_tokens", 0)):
+        known = package.get_pretrained_cfg(model, allow_unregistered=True)
+        source = (known and (known.hf_hub_id or known.url)) or model.removeprefix("hf-hub:")
+        raise missing_weights(f"dino:{model}", source, error) from error
+    if getattr(net, "blocks", None) is None or not getattr(net, "num_prefix_tokens", None):
         raise UnsupportedError(f"model is {show(model)}, expected a vision transformer with a class token")
     return net
 
@@ -238,7 +238,7 @@ def created(package: Any, model: str, weights: str | None, image_size: int | Non
 def as_layers(layers: int | Sequence[int], n: int) -> list[int]:
     """Numbers of blocks from 0 to n - 1, each once and rising, as the model passes them."""
     given = [layers] if isinstance(layers, int) else layers
-    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+    if not isinstance(given, (list, tuple, range)) or not given:
         raise InvalidArgumentError(f"layers is {show(layers)}, expected numbers of blocks")
     for layer in given:
         if isinstance(layer, bool) or not isinstance(layer, int) or not -n <= layer < n:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import xxhash
-
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
 from .base import require
+from .fingerprint import files_hash
+from .hub import cache_alone_if_offline
 from .registry import unknown_name
 
-__all__ = ["files_hash", "model_folder", "quiet"]
+__all__ = ["model_folder", "quiet", "weights_hash"]
 
 # What to fetch of the hub's folders, which often hold the same weights in other formats too; and what makes the model.
 FETCHED = ("*.json", "*.model", "*.safetensors", "*.txt")
@@ -29,7 +29,8 @@ def model_folder(family: str, model: str, owner: str = "") -> Path:
     hub = require("huggingface_hub", f"the encoder '{name}'")
     repository = model if "/" in model or not owner else f"{owner}/{model}"
     try:
-        return Path(hub.snapshot_download(repository, allow_patterns=list(FETCHED)))
+        with cache_alone_if_offline():
+            return Path(hub.snapshot_download(repository, allow_patterns=list(FETCHED)))
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
         raise InvalidArgumentError(f"{unknown_name(name)}; no such folder, and the hub: {error}") from error
     except (OSError, hub.errors.HfHubHTTPError) as error:
@@ -54,10 +55,6 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def files_hash(folder: Path) -> str:
+def weights_hash(folder: Path) -> str:
     """Hash over names and content of the files that make the model."""
-    state = xxhash.xxh3_128()
-    names = {file.relative_to(folder).as_posix() for pattern in HASHED for file in folder.rglob(pattern)}
-    for name in sorted(names):
-        state.update(f"{name}:{xxhash.xxh3_128_hexdigest((folder / name).read_bytes())}\n".encode())
-    return state.hexdigest()
+    return files_hash(folder, {file for pattern in HASHED for file in folder.rglob(pattern)})

@@ -22,7 +22,7 @@ from engine.texts import as_texts
 
 from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .devices import as_batch_size, as_device, as_dtype
-from .folders import files_hash, model_folder, quiet
+from .folders import model_folder, quiet, weights_hash
 from .instructions import prefixes
 from .pooling import POOLINGS, Pooling, pool, truncate
 from .registry import register
@@ -131,7 +131,7 @@ class InstructEncoder(BaseEncoder):
         self.dim = self._probe()
         if self.truncate_dim is not None:
             self.dim = as_count(self.truncate_dim, "truncate_dim", most=self.dim)
-        self._weights = files_hash(folder)
+        self._weights = weights_hash(folder)
         super().__init__(self._spec())
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:

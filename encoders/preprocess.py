@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from .base import require
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "as_batch", "as_channels", "as_pillow"]
 
+LONGEST = 24
 Prepare = Callable[[NDArray[np.uint8]], "torch.Tensor"]  # RGB image -> (channels, height, width)
 
 
@@ -52,8 +53,8 @@ class Preprocess:
             object.__setattr__(self, name, as_count(getattr(self, name), name))
         if self.resize < self.size:
             raise InvalidArgumentError(f"resize is {self.resize}, expected at least size, {self.size}")
-        for name, values in as_channels(self.mean, self.std).items():
-            object.__setattr__(self, name, values)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, as_channels(getattr(self, name), name))
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         torch, Image = require("torch", "preprocessing"), require("PIL.Image", "preprocessing")
@@ -67,16 +68,25 @@ class Preprocess:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def as_channels(mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, tuple[float, ...]]:
-    """Those of `mean` and `std` that are given, checked: one number for each channel."""
-    checked = {}
-    for name, given, what in (("mean", mean, "finite numbers"), ("std", std, "finite numbers above 0")):
-        if given is not None:
-            values = as_array(given, name)
-            if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
-                raise InvalidArgumentError(f"{name} is {show(given)}, expected three {what}")
-            checked[name] = tuple(map(float, values))
-    return checked
+def as_channels(given: Sequence[float] | None, name: str) -> tuple[float, ...]:
+    """`given` as one number for each channel; those of "std" are above 0."""
+    values = as_array(given, name)
+    if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+        what = "finite numbers above 0" if name == "std" else "finite numbers"
+        raise InvalidArgumentError(f"{name} is {show(given)}, expected three {what}")
+    return tuple(map(float, values))
+
+
+def as_pillow(image: NDArray[np.uint8]) -> Any:
+    """`image` as Pillow has it; of a strip longer than `LONGEST` times its width only the middle.
+
+    Transforms resize before they cut: one row of 10,000 pixels would become 224 rows of two millions.
+    """
+    height, width = image.shape[:2]
+    most = LONGEST * min(height, width)
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    part = image[top : height - top, left : width - left]
+    return require("PIL.Image", "preprocessing").fromarray(np.ascontiguousarray(part))
 
 
 def as_batch(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

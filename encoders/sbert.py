@@ -16,7 +16,7 @@ from engine.texts import as_texts
 from . import folders
 from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
 from .devices import as_batch_size, as_device, as_dtype
-from .folders import files_hash, quiet
+from .folders import quiet, weights_hash
 from .instructions import prefixes
 from .pooling import truncate
 from .registry import closest, register
@@ -115,7 +115,7 @@ class SbertEncoder(BaseEncoder):
         settings |= {name: value for name, value in more.items() if value is not None}
         if self.dtype != "float32":
             settings["dtype"] = self.dtype
-        super().__init__(EncoderSpec("sbert", self.truncate_dim or dim, files_hash(folder), settings))
+        super().__init__(EncoderSpec("sbert", self.truncate_dim or dim, weights_hash(folder), settings))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of texts to search with, shape (len(texts), dim)."""

@@ -13,9 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from engine._builders import progress_bar
 from engine._validate import as_count, as_finite, as_path, show
 from engine.exceptions import InvalidArgumentError, StorageError
+from engine.progress import Progress, ProgressKind
 from engine.texts import as_texts
 
 from .answers import Answer, AnswerFile, as_answer
@@ -128,7 +128,7 @@ class Generation(Generic[Store]):
         cache: str | os.PathLike[str] | None = None,
         model: str | None = None,
         n_threads: int = 4,
-        progress: bool = True,
+        progress: ProgressKind = True,
     ) -> Store:
         """Ask for what the cache does not have, and make descriptions of the answers.
 
@@ -145,8 +145,8 @@ class Generation(Generic[Store]):
             answered. A function of your own with a cache needs one, which tells its answers from those of others.
         n_threads : int, default 4
             Calls at a time.
-        progress : bool, default True
-            Show a bar if the standard error is a terminal.
+        progress : bool or "json", default True
+            Show a bar if the standard error is a terminal, or write a line of JSON each second.
 
         Returns
         -------
@@ -184,19 +184,19 @@ class Generation(Generic[Store]):
             )
         return store  # type: ignore[no-any-return]
 
-    def _ask(self, ask: Ask, who: str, answers: AnswerFile, n_threads: int, progress: bool) -> None:
+    def _ask(self, ask: Ask, who: str, answers: AnswerFile, n_threads: int, progress: ProgressKind) -> None:
         todo = list(self._todo(answers, who).elements())
 
         def one(prompt: str) -> None:
             answer = as_answer(ask(prompt), prompt)
             answers.put(Answer(prompt, answer, who, datetime.now(timezone.utc).isoformat(timespec="seconds")))
 
-        with progress_bar(len(todo), "answer", progress) as bar, ThreadPoolExecutor(n_threads) as pool:
+        with Progress(len(todo), "answer", progress) as bar, ThreadPoolExecutor(n_threads) as pool:
             asked = [pool.submit(one, prompt) for prompt in todo]
             try:
                 for future in asked:
                     future.result()
-                    bar.update()
+                    bar.update(1)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -78,7 +78,7 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        assert not self.error
+        assert all(line.startswith('{"progress"') for line in self.error.splitlines())  # a slow machine writes some
         return json.loads(self.out)
 
 

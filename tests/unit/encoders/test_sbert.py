@@ -86,15 +86,15 @@ def test_minilm_has_one_fingerprint(minilm: Any) -> None:
 
 
 def test_other_weights_are_another_fingerprint(folder: Path, tmp_path: Path) -> None:
-    from encoders.sbert import files_hash
+    from encoders.folders import weights_hash
 
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes(b"some")
-    first = files_hash(tmp_path)
+    first = weights_hash(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"more")
-    second = files_hash(tmp_path)
+    second = weights_hash(tmp_path)
     (tmp_path / "README.md").write_bytes(b"nothing that matters")
-    assert first != second == files_hash(tmp_path)
+    assert first != second == weights_hash(tmp_path)
 
 
 def test_a_name_of_the_hub_is_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
