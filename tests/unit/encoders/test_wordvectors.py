@@ -146,6 +146,9 @@ def test_what_was_learned_is_in_the_fingerprint(table: WordVectors) -> None:
     collection = engine.Collection.from_texts(TEXTS, one, progress=False)
     with pytest.raises(engine.EncoderMismatchError, match="fingerprint"):
         collection.encoder = other
+    one.fit(TEXTS[:3])
+    with pytest.raises(engine.EncoderMismatchError, match="fingerprint"):
+        collection.search(["a bus"], k=1)
 
 
 def test_texts_without_a_known_word(table: WordVectors) -> None:
