@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -28,6 +29,9 @@ class Server(ThreadingHTTPServer):
         self.headers: list[Any] = []
         self.replies: list[tuple[int, dict[str, str], bytes]] = []
         self.say = lambda prompt: f"{prompt.removesuffix('?').split()[-1]} is a bird."
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that did not wait is no news."""
 
     @property
     def url(self) -> str:
@@ -203,6 +207,14 @@ def test_what_may_pass_is_tried_again(server: Server, reply: Any) -> None:
     ask = endpoint(server, timeout_s=0.3)
     assert ask("What is a robin?") == "robin is a bird."
     assert ask.n_calls == 3
+
+
+def test_a_server_that_stalls_is_asked_again(server: Server) -> None:
+    late = iter([0.5, 0.0])
+    server.say = lambda prompt: sleep(next(late)) or "It is a bird."  # type: ignore[func-returns-value]
+    ask = endpoint(server, timeout_s=0.1)
+    assert ask("What is a robin?") == "It is a bird."
+    assert ask.n_calls == 2
 
 
 def test_trying_ends(server: Server) -> None:
