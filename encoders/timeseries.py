@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._validate import as_array, as_count, as_finite, as_path, show
 from engine.evaluation._labels import as_labels
 from engine.exceptions import InvalidArgumentError, NotBuiltError, StorageError
+from engine.storage import write_text
 
 from .base import BaseEncoder, EncoderSpec, Vectors
 from .registry import register
@@ -199,11 +200,7 @@ class ShapeletEncoder(BaseEncoder):
         """
         entries = [vars(shapelet) | {"values": shapelet.values.tolist()} for shapelet in self.shapelets_]
         data = {"format": FORMAT, "window": self.window, "n_channels": self.n_channels, "shapelets": entries}
-        try:
-            with open(as_path(path), "w", encoding="utf-8") as file:
-                json.dump(data, file)
-        except OSError as error:
-            raise StorageError(error.errno, f"cannot write shapelets: {error.strerror}", as_path(path)) from error
+        write_text(path, json.dumps(data))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShapeletEncoder:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from engine._validate import as_count, as_finite, as_path, show
-from engine.exceptions import InvalidArgumentError, StorageError
+from engine._validate import as_count, as_finite, show
+from engine.exceptions import InvalidArgumentError
 from engine.progress import Progress, ProgressKind
+from engine.storage import write_text
 from engine.texts import as_texts
 
 from .answers import Answer, AnswerFile, as_answer
@@ -114,12 +114,8 @@ class Generation(Generic[Store]):
 
         Lines with ``prompt`` and ``answer`` that come back are a `cache` for `run`.
         """
-        place = as_path(path)
         lines = [json.dumps({"subject": r.subject, "prompt": r.prompt}, ensure_ascii=False) for r in self.requests]
-        try:
-            Path(place).write_text("".join(line + "\n" for line in lines), "utf-8")
-        except OSError as error:
-            raise StorageError(error.errno, f"cannot write requests: {error.strerror}", place) from error
+        write_text(path, "".join(line + "\n" for line in lines))
 
     def run(
         self,

@@ -15,6 +15,7 @@ import xxhash
 from engine._validate import as_path, show
 from engine.classify import PairStore
 from engine.exceptions import InvalidArgumentError, StorageError
+from engine.storage import write_text
 from engine.texts import as_texts
 
 __all__ = ["DescriptionStore", "SourcedPairs", "Unparsed", "read_json"]
@@ -315,8 +316,4 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    place = as_path(path)
-    try:
-        Path(place).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    except OSError as error:
-        raise StorageError(error.errno, f"cannot write descriptions: {error.strerror}", place) from error
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

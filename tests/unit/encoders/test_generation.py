@@ -297,5 +297,5 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         job.run(None, cache=tmp_path, progress=False)
     with pytest.raises(StorageError, match="cannot keep an answer"):
         job.run(lambda prompt: "It is.", cache=tmp_path / "none" / "c", model="m", progress=False)
-    with pytest.raises(StorageError, match="cannot write requests"):
+    with pytest.raises(StorageError, match="cannot write"):
         job.write_requests(tmp_path)

@@ -157,7 +157,13 @@ def test_bad_options(options: dict[str, Any], tiny: str) -> None:
 
 
 def test_bad_texts(minilm: Any) -> None:
-    for texts, where in [(["a", 5], r"texts\[1\] is 5"), ([None], r"texts\[0\]"), (b"a", "texts is")]:
+    image = np.zeros((2, 2, 3), np.uint8)
+    for texts, where in [
+        (["a", 5], r"texts\[1\] is 5"),
+        ([None], r"texts\[0\]"),
+        (b"a", "texts is"),
+        (["a", image], r"(?s)texts\[1\] is"),
+    ]:
         with pytest.raises(InvalidArgumentError, match=where):
             minilm.encode_queries(texts)
     with pytest.raises(UnsupportedError, match="takes no images"):
@@ -176,6 +182,15 @@ PROMPTS = {"query": "query : ", "document": "passage : ", "clustering": "find "}
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a random model with prompts, which takes 64 tokens and gives 24 numbers."""
     return f"sbert:{save_sentence_model(tmp_path_factory.mktemp('tiny'), prompts=PROMPTS)}"
+
+
+def test_a_gpu_that_is_not_there(tiny: str) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UnsupportedError, match=r"device is 'cuda'.*expected 'auto' or 'cpu'"):
+        encoders.get(tiny, device="cuda")
 
 
 def test_odd_texts(tiny: str) -> None:
