@@ -238,7 +238,7 @@ def created(package: Any, model: str, weights: str | None, image_size: int | Non
 def as_layers(layers: int | Sequence[int], n: int) -> list[int]:
     """Numbers of blocks from 0 to n - 1, each once and rising, as the model passes them."""
     given = [layers] if isinstance(layers, int) else layers
-    if not isinstance(given, (list, tuple, range)) or not given:
+    if not isinstance(given, (list, tuple)) or not given:
         raise InvalidArgumentError(f"layers is {show(layers)}, expected numbers of blocks")
     for layer in given:
         if isinstance(layer, bool) or not isinstance(layer, int) or not -n <= layer < n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -139,7 +140,7 @@ def get(
         raise InvalidArgumentError(f"{name} does not take these options: {error}") from None
     encoder = entry.load(model, **options)
     encoder.name = full_name(family, model)
-    encoder.options = {key: value for key, value in options.items() if key not in SPEED}
+    encoder.options = {key: as_json(value) for key, value in options.items() if key not in SPEED}
     if dtype == "auto":  # another machine may find another one fastest
         encoder.options["dtype"] = encoder.dtype
     if cache is None:
@@ -147,6 +148,11 @@ def get(
     from .cache import CachedEncoder
 
     return CachedEncoder(encoder, cache)
+
+
+def as_json(value: Any) -> Any:
+    """A path as a str, for what is written into a collection; all else as it is."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def available(*, downloads: bool = False) -> list[str]:

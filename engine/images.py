@@ -43,6 +43,7 @@ SUFFIXES = (
 )  # fmt: skip
 # The content decides, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF
 MAX_PIXELS = 2**26  # 8192 x 8192: 192 MiB decoded
 BATCH_BYTES = 2**28  # a batch of large photographs ends here
 
@@ -291,7 +292,8 @@ def to_rgb(image: Image.Image) -> RGB:
     from PIL import Image, ImageOps
 
     source = image.format  # a turned image has none
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:  # else it would be copied
+        image = ImageOps.exif_transpose(image)
     if image.mode == "I" and source not in ("PNG", "PPM"):  # in those it stands for 16 bits
         raise Unreadable("has 32-bit integer pixels, which have no defined white")
     if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
@@ -302,7 +304,7 @@ def to_rgb(image: Image.Image) -> RGB:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def pillow() -> Any:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from clips import TINY, open_clip, torch, write_clip
 from PIL import Image
 
 import encoders
+import engine
 from encoders import devices
+from engine import cli
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 
-torch = pytest.importorskip("torch")
-open_clip = pytest.importorskip("open_clip")
-
-TINY = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
 TAG = {"quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "hf_hub": "nobody/nothing/"}
 TEXTS = ["a photo of a cat", "", "dog", "the quick brown fox jumps over the lazy dog " * 9, "Übung 猫", "a  dog\n"]
 
@@ -32,11 +28,8 @@ TEXTS = ["a photo of a cat", "", "dog", "the quick brown fox jumps over the lazy
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two architectures that open_clip knows from now on, and weights of each."""
     folder: Path = tmp_path_factory.mktemp("clip")
-    for name, config in (("tiny-clip", TINY), ("tiny-custom", {**TINY, "custom_text": True})):
-        (folder / f"{name}.json").write_text(json.dumps(config))
-        open_clip.add_model_config(folder / f"{name}.json")
-        torch.manual_seed(0)
-        torch.save(open_clip.create_model(name).state_dict(), folder / f"{name}.pt")
+    write_clip(folder, "tiny-clip")
+    write_clip(folder, "tiny-custom", custom_text=True)
     return folder
 
 
@@ -114,6 +107,32 @@ def test_fewer_tokens(folder: Path) -> None:
     long = "one two three four five six seven eight nine ten"
     np.testing.assert_allclose(short.encode_queries([long]), short.encode_queries([long + " eleven"]), atol=1e-6)
     assert short.fingerprint != clip(folder).fingerprint
+
+
+@pytest.mark.parametrize("name", ["tiny-clip", "tiny-custom"])
+def test_padding_is_not_computed(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short texts take a few of the 16 places, alone or beside each other; those that threads encode at once, too."""
+    encoder, seen = clip(folder, name, batch_size=2), []
+    encode = encoder.model.encode_text
+    monkeypatch.setattr(encoder.model, "encode_text", lambda tokens: seen.append(tokens.shape[1]) or encode(tokens))
+    vectors = encoder.encode_queries(["cat", "a dog", "one two three four", "a b c " * 20])
+    assert seen == [16, 4]  # with the tokens for start and end
+    with ThreadPoolExecutor(4) as pool:
+        for again in pool.map(encoder.encode_queries, [["cat", "a dog"]] * 8):
+            np.testing.assert_allclose(again, vectors[:2], atol=1e-6)
+    places = "positional_embedding" if name == "tiny-clip" else "text.positional_embedding"
+    assert len(encoder.model.state_dict()[places]) == 16
+
+
+def test_where_padding_counts_all_of_it_is_read(tmp_path: Path) -> None:
+    """Pooled from the last place, or with tokens that see those behind them."""
+    for name, text in (("tiny-last", {"pool_type": "last"}), ("tiny-bidirectional", {"no_causal_mask": True})):
+        weights = write_clip(tmp_path, name, text_cfg={**TINY["text_cfg"], **text})
+        model, _, tokenizer = direct(tmp_path, name)
+        with torch.no_grad():
+            expected = model.encode_text(tokenizer(TEXTS), normalize=True).numpy()
+        encoder = encoders.get(f"clip:{name}", weights=weights)
+        np.testing.assert_allclose(encoder.encode_queries(TEXTS), expected, atol=1e-5)
 
 
 def test_vectors_do_not_depend_on_the_batch(folder: Path, images: list[Any]) -> None:
@@ -279,8 +298,40 @@ def test_a_gpu_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_options_load_it_again_elsewhere(folder: Path) -> None:
     encoder = clip(folder, device="cpu", batch_size=3, workers=1, mean=(0.5, 0.5, 0.5))
-    assert encoder.options == {"weights": folder / "tiny-clip.pt", "mean": (0.5, 0.5, 0.5)}
+    assert encoder.options == {"weights": str(folder / "tiny-clip.pt"), "mean": (0.5, 0.5, 0.5)}
     assert encoders.get(encoder.name, **encoder.options).fingerprint == encoder.fingerprint
+
+
+def test_a_folder_of_images_is_searched_by_image_and_by_text(
+    folder: Path, images: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    encoder = clip(folder)
+    photos = engine.Collection.from_images(tmp_path, encoder, batch_size=4)
+    assert photos.search([str(tmp_path / "3.png")], k=1, columns=["path"]).attributes["path"] == [["3.png"]]
+    assert [path for path, _ in photos.skipped] == ["torn.png"]
+    found = photos.search(["a red square"], k=6)
+    cosines = encoder.encode_images(images) @ encoder.encode_queries(["a red square"])[0]
+    assert found.ids[0].tolist() == np.argsort(-cosines).tolist()
+    photos.save(tmp_path / "photos.nrf")
+    pytest.importorskip("typer")
+    for query in (["--text", "a red square"], ["--image", str(tmp_path / "3.png")]):  # loads the encoder by its name
+        assert cli.main(["search", str(tmp_path / "photos.nrf"), *query, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["hits"][0]["path"] == "3.png"
+
+
+def test_a_cache_under_changed_weights_is_not_believed(folder: Path, images: list[Any], tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes((folder / "tiny-clip.pt").read_bytes())
+    first: Any = encoders.get("clip:tiny-clip", weights=weights, cache=tmp_path / "cache")
+    vectors = first.encode_images(images)
+    changed = {name: 1.5 * tensor for name, tensor in torch.load(weights, weights_only=True).items()}
+    torch.save(changed, weights)
+    second: Any = encoders.get("clip:tiny-clip", weights=weights, cache=tmp_path / "cache")
+    assert abs(second.encode_images(images) - vectors).max() > 1e-3
+    assert (second.n_hits, second.n_misses) == (0, 6)
 
 
 def test_what_weights_are_is_in_the_fingerprint(folder: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_layers_are_put_one_after_the_other(folder: Path, images: list[Any]) -> 
     with torch.no_grad():
         model(x)
     expected = np.concatenate([tokens[:, 0].numpy() for tokens in heard], 1)
-    for layers in (range(3, 11, 7), (-9, -2)):
+    for layers in ((3, 10), (-9, -2)):
         encoder = dino(folder, layers=layers, normalize=False)
         np.testing.assert_allclose(encoder.encode_images(images), expected, atol=1e-5)
     both = dino(folder, layers=(3, 10), pool="cls+mean")
