@@ -50,7 +50,7 @@ class AnswerFile:
             try:
                 entry = json.loads(line)
                 self._keep(Answer(**{name: str(entry[name]) for name in asdict(Answer("", "")) if name in entry}))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 damaged += 1
         if damaged:
             warnings.warn(f"{damaged} lines of {self.path} are no answers; they are not used", stacklevel=3)
@@ -76,7 +76,7 @@ class AnswerFile:
                     size = file.seek(0, os.SEEK_END)
                     file.seek(max(size - 1, 0))
                     torn = size and file.read(1) != b"\n"
-                    file.write(b"\n" * bool(torn) + json.dumps(asdict(answer), ensure_ascii=False).encode() + b"\n")
+                    file.write(b"\n" * bool(torn) + json.dumps(asdict(answer)).encode() + b"\n")
             except OSError as error:
                 raise StorageError(error.errno, f"cannot keep an answer: {error.strerror}", self.path) from error
 

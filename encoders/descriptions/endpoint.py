@@ -80,6 +80,8 @@ class Endpoint:
             raise InvalidArgumentError(f"model is {show(model)}, expected its name on the server")
         if api_key is not None and (not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable()):
             raise InvalidArgumentError("api_key is no printable ASCII text")
+        if system is not None and not isinstance(system, str):
+            raise InvalidArgumentError(f"system is {show(system)}, expected a str")
         self.url = base_url.rstrip("/") + "/chat/completions"
         messages = [] if system is None else [{"role": "system", "content": system}]
         self._body = {
@@ -94,7 +96,10 @@ class Endpoint:
         if api_key is not None:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self.timeout_s, self.wait_s = as_finite(timeout_s, "timeout_s"), as_finite(wait_s, "wait_s")
-        self.n_retries = as_count(n_retries, "n_retries") if n_retries else 0
+        if self.timeout_s <= 0 or self.wait_s < 0:
+            name, seconds = ("timeout_s", timeout_s) if self.timeout_s <= 0 else ("wait_s", wait_s)
+            raise InvalidArgumentError(f"{name} is {seconds}, expected a time to wait")
+        self.n_retries = 0 if n_retries == 0 else as_count(n_retries, "n_retries")
         self.identity = f"{self.url} {json.dumps(self._body, sort_keys=True)}"
         self.n_calls = self.n_tokens_in = self.n_tokens_out = 0
 

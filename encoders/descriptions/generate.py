@@ -204,13 +204,11 @@ class Generation(Generic[Store]):
         if given is None:
             store.unparsed.append(Unparsed(subject, request.prompt, "", "was not answered"))
             return
+        source = {"model": given.model, "prompt": request.prompt, "time": given.time}
         try:
-            found = self._parse(given.answer)
+            store.add(*names, self._parse(given.answer), {key: text for key, text in source.items() if text})
         except InvalidArgumentError as error:
             store.unparsed.append(Unparsed(subject, request.prompt, given.answer, str(error)))
-            return
-        source = {"model": given.model, "prompt": request.prompt, "time": given.time}
-        store.add(*names, found, {key: text for key, text in source.items() if text})
 
     def _todo(self, answers: AnswerFile, who: str | None) -> Counter[str]:
         """How many answers to each prompt are missing."""

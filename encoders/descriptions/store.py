@@ -316,4 +316,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    try:
+        write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    except UnicodeEncodeError:  # half a character in an answer that is kept word for word
+        write_text(path, json.dumps(data, indent=1) + "\n")

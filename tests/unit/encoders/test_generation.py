@@ -171,7 +171,7 @@ def test_answers_from_a_file(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_cannot_be_parsed_is_kept_word_for_word(tmp_path: Path) -> None:
-    strange = "I'm sorry, Dave.\n\u2028 “Non”\x07"
+    strange = "I'm sorry, Dave.\n\u2028 “Non”\x07\ud83d"
     job = d.describe(["robin", "raven"], prompts=ONE)
     with pytest.warns(
         UserWarning, match="1 of 2 answers gave no description and are in .unparsed; the first, on 'robin'"
@@ -185,6 +185,14 @@ def test_an_answer_that_cannot_be_parsed_is_kept_word_for_word(tmp_path: Path) -
     assert d.AnswerFile(tmp_path / "c").get("What is a robin?", "m")[0].answer == strange
     with pytest.raises(InvalidArgumentError, match=r"descriptions\['robin'\] is empty"):
         DescriptionClassifier(encoders.get("hashing")).fit(store)
+
+
+def test_half_a_character_is_no_sentence(server: Server, tmp_path: Path) -> None:
+    server.say = lambda prompt: "A bird \ud83d here."
+    with pytest.warns(UserWarning, match="1 of 1 answers"):
+        store = d.describe(["robin"], prompts=ONE).run(endpoint(server), cache=tmp_path / "c", progress=False)
+    assert (dict(store), store.unparsed[0].answer) == ({"robin": []}, "A bird \ud83d here.")
+    assert "written as UTF-8" in store.unparsed[0].reason
 
 
 def test_pairs_are_asked_for(server: Server) -> None:
@@ -266,6 +274,11 @@ def test_an_answer_without_content_is_empty(server: Server) -> None:
         lambda: d.Endpoint("http://localhost", ""),
         lambda: d.Endpoint("http://localhost", "tiny", temperature=float("nan")),
         lambda: d.Endpoint("http://localhost", "tiny", max_tokens=0),
+        lambda: d.Endpoint("http://localhost", "tiny", timeout_s=0),
+        lambda: d.Endpoint("http://localhost", "tiny", wait_s=-1),
+        lambda: d.Endpoint("http://localhost", "tiny", n_retries=-1),
+        lambda: d.Endpoint("http://localhost", "tiny", n_retries=None),  # type: ignore[arg-type]
+        lambda: d.Endpoint("http://localhost", "tiny", system=5),  # type: ignore[arg-type]
         lambda: d.describe([]),
         lambda: d.describe(["a", "a"]),
         lambda: d.describe(["a"], prompts=lambda name: []),
