@@ -149,8 +149,11 @@ class InstructEncoder(BaseEncoder):
         """
         other = copy.copy(self)
         other.prefixes = prefixes(instruction, "", self.prefixes["document"], examples)
-        other.options = {**self.options, "instruction": instruction, "examples": [list(pair) for pair in examples]}
         BaseEncoder.__init__(other, other._spec())
+        if self.name:
+            kept = {name: value for name, value in self.options.items() if name != "query_prefix"}
+            given = {"instruction": instruction, "examples": [list(pair) for pair in examples]}
+            other.name, other.options = self.name, kept | given
         return other
 
     def _spec(self) -> EncoderSpec:

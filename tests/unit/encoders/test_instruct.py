@@ -98,6 +98,11 @@ def test_a_prefix_is_of_one_side(folders: Folders) -> None:
     shown = plain.with_instruction("find", examples=[("dog", "a dog")])
     expected = plain.encode_queries(["Instruct: find\nQuery: dog\nResponse: a dog\n\nInstruct: find\nQuery: cat"])
     assert np.allclose(shown.encode_queries(["cat"]), expected, atol=1e-6)
+    reloaded = encoders.get(shown.name, **shown.options)
+    assert reloaded.fingerprint == shown.fingerprint
+    assert prefixed.with_instruction("find").options == {
+        "max_length": 64, "document_prefix": "passage : ", "instruction": "find", "examples": [],
+    }  # fmt: skip
     fingerprints = {encoder.fingerprint for encoder in (plain, prefixed, told, shown)}
     assert len(fingerprints) == 4
 
