@@ -76,6 +76,8 @@ class Endpoint:
     ) -> None:
         if not isinstance(base_url, str) or urllib.parse.urlsplit(base_url).scheme not in ("http", "https"):
             raise InvalidArgumentError(f"base_url is {show(base_url)}, expected one such as 'http://localhost:8000/v1'")
+        if (parts := urllib.parse.urlsplit(base_url)).username or parts.query or not parts.hostname:
+            raise InvalidArgumentError("base_url holds a name, a query or no host, expected a plain one, and api_key")
         if not isinstance(model, str) or not model:
             raise InvalidArgumentError(f"model is {show(model)}, expected its name on the server")
         if api_key is not None and (not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable()):

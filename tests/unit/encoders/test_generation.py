@@ -304,6 +304,13 @@ def test_an_api_key_that_no_header_can_hold_is_refused_unseen() -> None:
     assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize("url", ["http://me:s3cret@localhost/v1", "http://localhost/v1?key=s3cret", "http:///v1"])
+def test_keys_in_addresses_are_refused_unseen(url: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="base_url holds a name, a query or no host") as error:
+        d.Endpoint(url, "tiny")
+    assert "s3cret" not in str(error.value)
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     job = d.describe(["a"], prompts=ONE)
     with pytest.raises(StorageError, match="cannot read answers"):
