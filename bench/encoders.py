@@ -52,7 +52,7 @@ class Plan:
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls(rows=1000, repeats=1, n_killed=640, figures=("speed", "photos", "resume"))
+        return cls(rows=32, repeats=1, n_killed=640, figures=("speed", "photos", "resume"))
 
 
 def measure(plan: Plan) -> Iterator[Record]:
@@ -201,7 +201,11 @@ def minilm_model(folder: Path) -> Model:
 
     encoder: Any = encoders.get(ENCODER)
     model = encoder.model
-    return {"texts": list}, {"texts": lambda texts: model.encode(texts, len(texts), convert_to_tensor=True)}, encoder
+    return (
+        {"texts": list},
+        {"texts": lambda texts: model.encode(texts, batch_size=len(texts), convert_to_tensor=True)},
+        encoder,
+    )
 
 
 def photographs(folder: Path, n: int, seed: int) -> list[str]:

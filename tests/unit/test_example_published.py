@@ -43,12 +43,13 @@ def test_zero_shot(photos: Path, tmp_path: Path, capsys: Any) -> None:
 def test_neighbours(photos: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm")
     name, weights = "vit_tiny_patch16_224", tmp_path / "weights.pth"
+    torch.manual_seed(0)
     torch.save(timm.create_model(name, pretrained=False, num_classes=0).state_dict(), weights)
     argv = ["dino", name, "--images", str(photos), "--weights", str(weights), "--cache", str(tmp_path / "cache")]
     example = load_example("published_accuracy")
     monkeypatch.setitem(example.PUBLISHED["dino"], name, 12.3)
     assert example.main([*argv, "-k", "1"]) == 0
-    assert capsys.readouterr().out.endswith("on ImageNet: 12.3 %\n")
+    assert capsys.readouterr().out.endswith("ImageNet, published: 12.3 %\n")
     assert example.main([*argv, "-k", "1", "--train", str(photos)]) == 0
     assert "100.00 % ± 0.00 of 6 images" in capsys.readouterr().out  # each image finds itself
     assert set(example.PUBLISHED["dino"]) - {name} < set(timm.list_models(pretrained=True))

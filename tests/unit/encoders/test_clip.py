@@ -172,12 +172,24 @@ def test_a_tag_says_how_its_weights_want_images_and_activations(folder: Path, im
     assert abs(clip(folder).encode_images(images) - expected).max() > 1e-3
 
 
-def test_weights_that_are_nowhere(folder: Path, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere(*_: Any, **__: Any) -> Any:
         raise OSError("no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     monkeypatch.setattr("encoders.hub.getproxies", dict)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_tokenizer_that_is_nowhere(tmp_path: Path) -> None:
+    weights = write_clip(tmp_path, "tiny-hub", text_cfg={**TINY["text_cfg"], "hf_tokenizer_name": "nobody/words"})
+    with pytest.raises(UnsupportedError, match=r"tokenizer of 'clip:tiny-hub' is not (?s:.*)load 'nobody/words' once"):
+        encoders.get("clip:tiny-hub", weights=weights)
+
+
+@pytest.mark.usefixtures("offline")
+def test_weights_that_are_nowhere(tag: str, folder: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"'clip:tiny-clip/mine' are not .*download nobody/nothing.*weights="):
         encoders.get(f"clip:tiny-clip/{tag}")
 
