@@ -94,37 +94,27 @@ class Race:
     def __init__(self, model: str, folder: str, n: int, seed: int) -> None:
         import torch
 
-        name, _, self.kind = model.partition(" ")
+        name, _, kind = model.partition(" ")
         torch.manual_seed(seed)
-        self.items: list[Any] = photographs(Path(folder), n, seed) if self.kind == "images" else sentences(n)
-        prepare, self.forward, encoder = globals()[f"{name}_model"](Path(folder))
-        self.prepare: Callable[[list[Any]], Any] = prepare[self.kind]
-        self.encode = encoder.encode_images if self.kind == "images" else encoder.encode_documents
-        self.encode_in_half: Any = None
+        self.items: list[Any] = photographs(Path(folder), n, seed) if kind == "images" else sentences(n)
+        self.loop, encoder = MODELS[name](Path(folder), kind)
+        self.ways: dict[str, Callable[[list[Any]], Any]] = {OURS: side(encoder, kind)}
         if name == "clip":
             half = clip_encoder(Path(folder), dtype="auto")
-            if half.dtype != "float32":
-                self.encode_in_half = half.encode_images if self.kind == "images" else half.encode_documents
+            self.ways |= {f"{OURS}, dtype='auto'": side(half, kind)} if half.dtype != "float32" else {}
 
     def names(self) -> list[str]:
-        ways = [NAIVE, *(f"batches of {size}" for size in BATCH_SIZES), OURS]
-        return [*ways, f"{OURS}, dtype='auto'"] if self.encode_in_half else ways
+        return [NAIVE, *(f"batches of {size}" for size in BATCH_SIZES), *self.ways]
 
     def run(self, way: str) -> Any:
         """Vectors of all items."""
-        if way == OURS:
-            return self.encode(self.items)
-        if way.startswith(OURS):
-            return self.encode_in_half(self.items)
+        if way in self.ways:
+            return self.ways[way](self.items)
         import torch
 
         size = 1 if way == NAIVE else int(way.rpartition(" ")[2])
         with torch.inference_mode():
-            parts = [
-                self.forward[self.kind](self.prepare(self.items[start : start + size]))
-                for start in range(0, len(self.items), size)
-            ]
-            return torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1).numpy()
+            return torch.nn.functional.normalize(self.loop(self.items, size).float(), dim=-1).numpy()
 
     def time(self, way: str) -> float:
         return seconds(lambda: self.run(way))[0]
@@ -135,7 +125,21 @@ class Race:
         return float(abs(ours / np.linalg.norm(ours, axis=1, keepdims=True) - self.run("batches of 32")).max())
 
 
-Model = tuple[dict[str, Callable[[list[Any]], Any]], dict[str, Callable[[Any], Any]], Any]
+def side(encoder: Any, kind: str) -> Callable[[list[Any]], Any]:
+    encode: Callable[[list[Any]], Any] = encoder.encode_images if kind == "images" else encoder.encode_documents
+    return encode
+
+
+Loop = Callable[[list[Any], int], Any]  # items, batch size -> vectors
+
+
+def in_batches(prepare: Callable[[list[Any]], Any], forward: Callable[[Any], Any]) -> Loop:
+    """A batch prepared and computed after the other."""
+    import torch
+
+    return lambda items, size: torch.cat(
+        [forward(prepare(items[start : start + size])) for start in range(0, len(items), size)]
+    )
 
 
 def opened(transform: Any) -> Callable[[list[Any]], Any]:
@@ -146,7 +150,7 @@ def opened(transform: Any) -> Callable[[list[Any]], Any]:
     return lambda paths: torch.stack([transform(Image.open(path)) for path in paths])
 
 
-def clip_model(folder: Path) -> Model:
+def clip_model(folder: Path, kind: str) -> tuple[Loop, Any]:
     import open_clip
     import torch
 
@@ -155,8 +159,9 @@ def clip_model(folder: Path) -> Model:
         torch.save(open_clip.create_model(name).state_dict(), weights)
     model, _, transform = open_clip.create_model_and_transforms(name, weights)
     model.eval()
-    prepare = {"images": opened(transform), "texts": open_clip.get_tokenizer(name)}
-    return prepare, {"images": model.encode_image, "texts": model.encode_text}, clip_encoder(folder)
+    if kind == "images":
+        return in_batches(opened(transform), model.encode_image), clip_encoder(folder)
+    return in_batches(open_clip.get_tokenizer(name), model.encode_text), clip_encoder(folder)
 
 
 def clip_encoder(folder: Path, **options: Any) -> Any:
@@ -165,7 +170,7 @@ def clip_encoder(folder: Path, **options: Any) -> Any:
     return encoders.get(f"clip:{ARCHITECTURES['clip']}", weights=folder / "clip.pt", **options)
 
 
-def dino_model(folder: Path) -> Model:
+def dino_model(folder: Path, kind: str) -> tuple[Loop, Any]:
     import timm
     import torch
 
@@ -176,36 +181,34 @@ def dino_model(folder: Path) -> Model:
     torch.save(model.state_dict(), weights)
     config = timm.data.resolve_model_data_config(model)
     transform = timm.data.create_transform(**config, is_training=False)
-    return {"images": opened(transform)}, {"images": model}, encoders.get(f"dino:{name}", weights=weights)
+    return in_batches(opened(transform), model), encoders.get(f"dino:{name}", weights=weights)
 
 
-def efficientnet_model(folder: Path) -> Model:
+def efficientnet_model(folder: Path, kind: str) -> tuple[Loop, Any]:
     import torch
 
     import encoders
 
     encoder: Any = encoders.get(PHOTOS)
     reader = encoder.reader
-    opened_image = opened(lambda image: reader.preprocess(np.asarray(image)))
 
     def features(x: Any) -> Any:
-        maps = reader.module.extract_features(x)
-        return torch.nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+        return torch.nn.functional.adaptive_avg_pool2d(reader.module.extract_features(x), 1).flatten(1)
 
     reader.module.eval()
-    return {"images": opened_image}, {"images": features}, encoder
+    return in_batches(opened(lambda image: reader.preprocess(np.asarray(image))), features), encoder
 
 
-def minilm_model(folder: Path) -> Model:
+def minilm_model(folder: Path, kind: str) -> tuple[Loop, Any]:
+    """Its own loop sorts by length."""
     import encoders
 
     encoder: Any = encoders.get(ENCODER)
     model = encoder.model
-    return (
-        {"texts": list},
-        {"texts": lambda texts: model.encode(texts, batch_size=len(texts), convert_to_tensor=True)},
-        encoder,
-    )
+    return lambda texts, size: model.encode(texts, batch_size=size, convert_to_tensor=True), encoder
+
+
+MODELS = {"clip": clip_model, "dino": dino_model, "efficientnet": efficientnet_model, "minilm": minilm_model}
 
 
 def photographs(folder: Path, n: int, seed: int) -> list[str]:
