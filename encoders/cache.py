@@ -111,6 +111,11 @@ class CachedEncoder:
     def _encode(
         self, side: str, items: list[Any], keys: list[bytes], encode: Callable[[list[Any]], Vectors]
     ) -> Vectors:
+        if self.encoder.fingerprint != self.fingerprint:
+            raise EncoderMismatchError(
+                f"{self.encoder!r} has learned something since: its fingerprint was {self.fingerprint!r} and is "
+                f"{self.encoder.fingerprint!r}; make a CachedEncoder of it anew"
+            )
         rows = self._rows[side]
         known = rows.get(keys)
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}

@@ -105,8 +105,8 @@ def get(
     cache : path_like, optional
         A folder that keeps every vector, so that an item is encoded once; see `CachedEncoder`.
     **options
-        What the adapter takes: see `ClipEncoder`, `DinoEncoder`, `OnnxEncoder`, `PixelEncoder`, `SbertEncoder`,
-        `TorchFeatureExtractor`.
+        What the adapter takes: see `ClipEncoder`, `DinoEncoder`, `FusionEncoder`, `InstructEncoder`, `OnnxEncoder`,
+        `PixelEncoder`, `SbertEncoder`, `TorchFeatureExtractor`, `WordVectorEncoder`.
 
     Returns
     -------

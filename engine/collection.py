@@ -894,6 +894,8 @@ class Collection:
 
     def _encoded(self, encode: Any, items: list[Any]) -> NDArray[Any]:
         """The vectors of `items`; an encoder that gives another shape than it says, or no numbers, is refused."""
+        if self._encoder is not None and self._encoder.fingerprint != self.encoder_info["fingerprint"]:
+            self.encoder = self._encoder  # refused: it has learned something since
         vectors = as_array(encode(items), f"what encoder {self._encoder!r} returned")
         if vectors.shape != (len(items), self.index.dim):
             expected = (len(items), self.index.dim)

@@ -578,6 +578,17 @@ def test_another_encoder_is_refused(colors: Collection, tmp_path: Path) -> None:
         Collection.open(tmp_path / "c.nrf", encoder="pixels")  # type: ignore[arg-type]
 
 
+def test_an_encoder_that_has_changed_is_refused() -> None:
+    letters = Letters()
+    collection = Collection.from_texts(["abc"], letters, progress=False)
+    collection.search(["a"], k=1)
+    letters.fingerprint = "letters:2"
+    for ask in (lambda: collection.search(["a"], k=1), lambda: collection.add(["b"])):
+        with pytest.raises(EncoderMismatchError, match="has fingerprint 'letters:2', but the vectors are of letters"):
+            ask()
+    assert len(collection) == 1
+
+
 def test_a_cache_serves_a_second_index(folder: Path, tmp_path: Path) -> None:
     for misses in (11, 0):
         cached: Any = encoders.get("pixels", cache=tmp_path / "cache", size=4, mode="rgb")

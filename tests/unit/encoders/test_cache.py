@@ -264,6 +264,15 @@ def test_an_encoder_that_lies_about_its_shape_is_refused(tmp_path: Path) -> None
         CachedEncoder(liar, tmp_path).encode_queries(["a", "b"])
 
 
+def test_an_encoder_that_has_changed_is_refused(tmp_path: Path) -> None:
+    encoder = Counting()
+    cached = CachedEncoder(encoder, tmp_path)
+    cached.encode_queries(["a"])
+    encoder.fingerprint = "counting:2"
+    with pytest.raises(EncoderMismatchError, match=r"was 'counting:.* and is 'counting:2'"):
+        cached.encode_queries(["a"])
+
+
 def test_vectors_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
     broken: Any = Counting()
     broken.encode_queries = lambda texts: np.full((len(texts), DIM), np.nan, np.float32)
