@@ -192,10 +192,8 @@ class Search:
         lengths = state.lengths
         if not (lengths > 1e-6).all():  # sentences that cancel out describe nothing
             return state
-        codes, ledger = self.genes.codes, None
-        if isinstance(state, Child):
-            ledger = self._ledger(state.parent)
-        if ledger is not None:
+        codes = self.genes.codes
+        if isinstance(state, Child) and (ledger := self._ledger(state.parent)) is not None:
             own = 1 / lengths[state.changed, None]
             value = self.fitness.revised(ledger, codes, state.changed, state.products * own, state.gram * own / lengths)
         else:

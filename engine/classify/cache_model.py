@@ -206,11 +206,8 @@ class TipAdapter(ScoreClassifier):
                 for scaled, scale in zip(hits, scales, strict=True):
                     scaled[i] += [((scale * text + alpha * cache).argmax(axis=1) == own).sum() for alpha in ALPHAS]
         best = np.unravel_index(hits.argmax(), hits.shape)
-        self.logit_scale_, self.beta_, self.alpha_ = (
-            float(scales[best[0]]),
-            float(BETAS[best[1]]),
-            float(ALPHAS[best[2]]),
-        )
+        self.logit_scale_, self.beta_ = float(scales[best[0]]), float(BETAS[best[1]])
+        self.alpha_ = float(ALPHAS[best[2]])
         self.validation_accuracy_ = float(hits[best] / len(X))
 
 

@@ -68,8 +68,8 @@ class ProAPOFitness:
     def revised(
         self, ledger: Ledger, codes: NDArray[np.int64], changed: NDArray[np.int64], scores: Rows, between: Rows
     ) -> float:
-        """What a call would return if the cosines of the classes `changed` were others: `scores` (n_changed, n) with the
-        rows, `between` (n_changed, n_classes) with classes.
+        """What a call would return if the cosines of the classes `changed` were others: with the rows `scores`, shape
+        (n_changed, n), with classes `between`, shape (n_changed, n_classes).
         """
         before, old_powers, powers = ledger.scores[changed], ledger.powers[changed], self._powers(scores)
         totals = ledger.totals + (powers.sum(axis=0) - old_powers.sum(axis=0))

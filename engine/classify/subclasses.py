@@ -189,9 +189,8 @@ class SubclassPrototypes(PrototypeClassifier):
         if not self.soft:
             return tops
         with np.errstate(under="ignore"):
-            powers = (
-                np.exp((similar - tops[:, self.subclass_of_].astype(np.float64)) / self._temperature()) * self.share_
-            )
+            below = similar - tops[:, self.subclass_of_].astype(np.float64)
+            powers = np.exp(below / self._temperature()) * self.share_
         return np.asarray(tops + self._temperature() * np.log(np.add.reduceat(powers, starts, axis=1)))
 
     def _starts(self) -> NDArray[np.int64]:
@@ -214,7 +213,7 @@ class SubclassPrototypes(PrototypeClassifier):
         if self.method == "kmeans":
             kmeans = require("sklearn.cluster", "method='kmeans'").KMeans
             seed = int(rng.integers(2**31))
-            return np.eye(n_parts)[kmeans(n_parts, n_init=10, random_state=seed).fit_predict(rows)]
+            return np.asarray(np.eye(n_parts)[kmeans(n_parts, n_init=10, random_state=seed).fit_predict(rows)])
         if self.method == "lelp":
             rotation = np.linalg.qr(rng.standard_normal((n_parts, n_parts)))[0]
             scores = principal_scores(rows, n_parts, name) @ rotation
@@ -222,7 +221,7 @@ class SubclassPrototypes(PrototypeClassifier):
             return softmax(scores, self._temperature()) if self.soft else np.eye(n_parts)[scores.argmax(axis=1)]
         scores = principal_scores(rows, (n_parts + 1) // 2, name)
         sides = np.stack([scores, -scores], axis=2).reshape(len(rows), -1)
-        return np.eye(n_parts)[sides[:, :n_parts].argmax(axis=1)]
+        return np.asarray(np.eye(n_parts)[sides[:, :n_parts].argmax(axis=1)])
 
 
 def without(rows: Rows, vectors: NDArray[Any]) -> Rows:
