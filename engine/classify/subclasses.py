@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._extras import require
 from .._validate import as_choice, as_count, as_flag, as_matrix, show
 from ..exact import METRICS, topk
 from ..exceptions import InvalidArgumentError
@@ -43,7 +42,7 @@ class SubclassPrototypes(PrototypeClassifier):
     method : {"lelp", "kmeans", "pca_sign"}, default "lelp"
         ``"lelp"``: a row belongs to the largest of its scores along the first principal axes of its class, after a
         random rotation that evens them out. ``"pca_sign"``: to the axis and side on which it lies farthest.
-        ``"kmeans"``: to its cluster (scikit-learn).
+        ``"kmeans"``: to its cluster.
     null_space : bool, default True
         Leave out of "lelp" and "pca_sign" the directions that tell classes apart: those of the class vectors.
     soft : bool, default False
@@ -211,9 +210,10 @@ class SubclassPrototypes(PrototypeClassifier):
         if n_parts in (1, len(rows)):
             return np.eye(len(rows), n_parts) if n_parts > 1 else np.ones((len(rows), 1))
         if self.method == "kmeans":
-            kmeans = require("sklearn.cluster", "method='kmeans'").KMeans
-            seed = int(rng.integers(2**31))
-            return np.asarray(np.eye(n_parts)[kmeans(n_parts, n_init=10, random_state=seed).fit_predict(rows)])
+            from ..discovery import NCDKMeans  # on first use: discovery stands on this package
+
+            clusters = NCDKMeans(n_parts, random_state=int(rng.integers(2**31))).fit(rows)
+            return np.asarray(np.eye(n_parts)[clusters.labels_])
         if self.method == "lelp":
             rotation = np.linalg.qr(rng.standard_normal((n_parts, n_parts)))[0]
             scores = principal_scores(rows, n_parts, name) @ rotation
