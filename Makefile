@@ -2,7 +2,7 @@
 # a C++20 compiler and make.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := dev,encoders,images,cli,plot,sklearn,sql,jit,limit,arrow,interop
+EXTRAS := dev,encoders,clip,dino,onnx,images,cli,plot,sklearn,sql,jit,limit,arrow,interop
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
 SOURCES := $(shell find csrc bindings -type f)

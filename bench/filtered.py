@@ -75,7 +75,7 @@ class Plan:
     ks: tuple[int, ...] = (10,)
     libraries: tuple[str, ...] = tuple(filtered.NAMES)
     n_threads: int = 2
-    n_queries: int = 100
+    n_queries: int = 300
     budget_s: float = 0.15
     repeats: int = 3
     seed: int = 0

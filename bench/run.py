@@ -13,7 +13,7 @@ from typing import Any
 
 import engine
 
-from . import ann, ann_report, attributes, datasets, filtered, filtered_report, limit, peers, startup
+from . import ann, ann_report, attributes, datasets, encoders, filtered, filtered_report, limit, peers, startup
 from .exact import FIGURES, Record
 from .filtered_cells import CORRELATIONS, KINDS
 from .measure import machine
@@ -92,12 +92,22 @@ def parser() -> argparse.ArgumentParser:
         "--queries", dest="n_queries", type=at_least(10), help=f"of each cell, default {cells.n_queries}"
     )
 
+    args_of: dict[str, argparse.ArgumentParser] = {}
     for name, task, summary in (
         ("startup", startup, "how soon a saved index answers"),
         ("attributes", attributes, "predicates over attributes, beside pandas and polars"),
         ("limit", limit, "capacity tests: free embeddings, LIMIT, and the audit of documents"),
+        ("encoders", encoders, "encoders: speed beside the models' own loops, accuracy, and what a killed run costs"),
     ):
-        workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
+        args_of[name] = workload(workloads, name, partial(run_one, task), task.Plan.repeats, summary)
+    args_of["encoders"].add_argument("--folder", type=Path, help="images, one subfolder a class; default: of Omniglot")
+    args_of["encoders"].add_argument(
+        "--only",
+        dest="figures",
+        metavar="NAMES",
+        type=names_among(encoders.Plan.figures),
+        help=f"comma-separated: {', '.join(encoders.Plan.figures)}; default all",
+    )
     return args
 
 

@@ -28,6 +28,8 @@ from .base import Vectors
 __all__ = ["CachedEncoder"]
 
 VERSION = 1  # in every checksum: rows of another layout are not believed
+# Items are encoded and kept a part at a time: what a kill costs.
+PARTS, SMALLEST_PART, LARGEST_PART = 100, 64, 1024
 LOCK = (
     threading.Lock()
 )  # of what encoders remember in memory; one for all, held for long only when a file is first read
@@ -57,8 +59,9 @@ class CachedEncoder:
     -----
     An item is known by its content: the decoded pixels and their shape, or the text. Queries, documents and images are
     kept apart, and so are encoders of different fingerprints. A damaged row counts as unseen, and vectors that are not
-    finite are not kept. Threads may share one if they may share `encoder`; an item that two of them miss at the same
-    time is encoded twice.
+    finite are not kept. Vectors are written after every hundredth of the items, at least 64 and at most 1,024 of them,
+    so that a run which is killed goes on from there; images are decoded again. Threads may share one if they may share
+    `encoder`; an item that two of them miss at the same time is encoded twice.
 
     Examples
     --------
@@ -108,16 +111,26 @@ class CachedEncoder:
     def _encode(
         self, side: str, items: list[Any], keys: list[bytes], encode: Callable[[list[Any]], Vectors]
     ) -> Vectors:
+        if self.encoder.fingerprint != self.fingerprint:
+            raise EncoderMismatchError(
+                f"{self.encoder!r} has learned something since: its fingerprint was {self.fingerprint!r} and is "
+                f"{self.encoder.fingerprint!r}; make a CachedEncoder of it anew"
+            )
         rows = self._rows[side]
         known = rows.get(keys)
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
-        if missing:
-            vectors = as_matrix(encode(list(missing.values())), "vectors", check=False)
-            if vectors.shape != (len(missing), self.dim):
+        unknown = sorted(
+            missing, key=lambda key: -len(missing[key])
+        )  # of similar length together, as models want texts
+        size = min(max(SMALLEST_PART, len(unknown) // PARTS), LARGEST_PART)
+        for start in range(0, len(unknown), size):
+            part = unknown[start : start + size]
+            vectors = as_matrix(encode([missing[key] for key in part]), "vectors", check=False)
+            if vectors.shape != (len(part), self.dim):
                 raise EncoderMismatchError(
-                    f"{self.encoder!r} returned shape {vectors.shape}, expected {(len(missing), self.dim)}"
+                    f"{self.encoder!r} returned shape {vectors.shape}, expected {(len(part), self.dim)}"
                 )
-            fresh = dict(zip(missing, vectors, strict=True))
+            fresh = dict(zip(part, vectors, strict=True))
             rows.put({key: vector for key, vector in fresh.items() if np.isfinite(vector).all()})
             known |= fresh
         with LOCK:

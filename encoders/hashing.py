@@ -14,7 +14,8 @@ from engine._validate import as_count
 from engine.exceptions import InvalidArgumentError
 from engine.texts import as_texts
 
-from .base import BaseEncoder, EncoderSpec, Vectors, register
+from .base import BaseEncoder, EncoderSpec, Vectors
+from .registry import register
 
 __all__ = ["HashingEncoder"]
 

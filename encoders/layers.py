@@ -18,6 +18,8 @@ from engine._validate import as_count, show
 from engine.exceptions import InvalidArgumentError
 
 from .base import Vectors, require
+from .batches import image_batches
+from .devices import as_workers
 from .noise import NoiseSpec, check_noise
 from .preprocess import Prepare, as_batch
 
@@ -46,6 +48,7 @@ class LayerReader:
         noise: NoiseSpec | None = None,
         n_noise: int = 1,
         batch_size: int = 32,
+        workers: int = 1,
     ) -> None:
         if not callable(preprocess):
             raise InvalidArgumentError(f"preprocess is {show(preprocess)}, expected a callable such as Preprocess()")
@@ -54,12 +57,13 @@ class LayerReader:
         self.pools = [check_pool(pool) for pool in pools]
         self.preprocess, self.noise = preprocess, check_noise(noise)
         self.n_noise, self.batch_size = as_count(n_noise, "n_noise"), as_count(batch_size, "batch_size")
+        self.workers = as_workers(workers)
 
     def read(self, images: Sequence[NDArray[np.uint8]]) -> dict[Key, Vectors]:
         """Vectors of `images`, one row for each if the layer gave one for each."""
         parts: dict[Key, list[Vectors]] = {}
-        for start in range(0, len(images), self.batch_size):
-            for key, part in self.forward(images[start : start + self.batch_size])[0].items():
+        for batch in image_batches(images, self.preprocess, self.batch_size, self.workers):
+            for key, part in self.forward(batch)[0].items():
                 before = parts.setdefault(key, [])
                 if before and before[0].shape[1] != part.shape[1]:
                     dims = f"{before[0].shape[1]} and {part.shape[1]}"
@@ -73,7 +77,8 @@ class LayerReader:
         Batches of two sizes tell an axis of images from another that happens to be as long.
         """
         sizes = (1, 2) if self.batch_size > 1 else (1,)
-        (first, _), *others = tries = [self.forward([image] * size) for size in sizes]
+        prepared = self.preprocess(image)
+        (first, _), *others = tries = [self.forward(as_batch([prepared] * size)) for size in sizes]
         dims = {key: rows.shape[1] for key, rows in first.items() if all(key in other for other, _ in others)}
         heard: dict[str, str] = {}
         for size, (_, given) in zip(sizes, tries, strict=True):
@@ -82,10 +87,10 @@ class LayerReader:
                 heard[layer] += f"{what} for a batch of {size}"
         return dims, heard
 
-    def forward(self, images: Sequence[NDArray[np.uint8]]) -> tuple[dict[Key, Vectors], dict[str, str]]:
+    def forward(self, x: torch.Tensor) -> tuple[dict[Key, Vectors], dict[str, str]]:
         """Vectors of one batch, and what each layer gave."""
         torch = require("torch", "features")
-        x, cast = as_batch(self.preprocess, images), {}
+        cast = {}
         for tensor in chain(self.module.parameters(), self.module.buffers()):
             x = x.to(tensor.device)
             if tensor.is_floating_point():

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from engine._validate import as_choice, as_count
 from engine.images import as_images
 
-from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, register, require
+from .base import BaseEncoder, EncoderSpec, Vectors, as_flag, require
+from .registry import register
 
 __all__ = ["PixelEncoder"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from .base import require
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "as_batch", "as_channels", "as_pillow"]
 
+LONGEST = 24
 Prepare = Callable[[NDArray[np.uint8]], "torch.Tensor"]  # RGB image -> (channels, height, width)
 
 
@@ -52,11 +53,8 @@ class Preprocess:
             object.__setattr__(self, name, as_count(getattr(self, name), name))
         if self.resize < self.size:
             raise InvalidArgumentError(f"resize is {self.resize}, expected at least size, {self.size}")
-        for name, what in (("mean", "finite numbers"), ("std", "finite numbers above 0")):
-            values = as_array(getattr(self, name), name)
-            if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
-                raise InvalidArgumentError(f"{name} is {show(getattr(self, name))}, expected three {what}")
-            object.__setattr__(self, name, tuple(map(float, values)))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, as_channels(getattr(self, name), name))
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         torch, Image = require("torch", "preprocessing"), require("PIL.Image", "preprocessing")
@@ -70,10 +68,30 @@ class Preprocess:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def as_batch(preprocess: Prepare, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """`images` as one tensor, shape (len(images), channels, height, width)."""
+def as_channels(given: Sequence[float] | None, name: str) -> tuple[float, ...]:
+    """`given` as one number for each channel; those of "std" are above 0."""
+    values = as_array(given, name)
+    if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+        what = "finite numbers above 0" if name == "std" else "finite numbers"
+        raise InvalidArgumentError(f"{name} is {show(given)}, expected three {what}")
+    return tuple(map(float, values))
+
+
+def as_pillow(image: NDArray[np.uint8]) -> Any:
+    """`image` as Pillow has it; of a strip longer than `LONGEST` times its width only the middle.
+
+    Transforms resize before they cut: one row of 10,000 pixels would become 224 rows of two millions.
+    """
+    height, width = image.shape[:2]
+    most = LONGEST * min(height, width)
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    part = image[top : height - top, left : width - left]
+    return require("PIL.Image", "preprocessing").fromarray(np.ascontiguousarray(part))
+
+
+def as_batch(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What preprocessing gave for some images as one tensor, shape (len(tensors), channels, height, width)."""
     torch = require("torch", "features")
-    tensors = [preprocess(image) for image in images]
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
             given = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__

@@ -26,7 +26,7 @@ from .protocols import Encoder
 from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
-    from . import classify, discovery, evaluation, filters, interop, limit
+    from . import classify, discovery, distributed, evaluation, filters, interop, limit
     from .attributes import Attributes
     from .collection import Collection
     from .filters import col, udf
@@ -53,6 +53,7 @@ __all__ = [
     "classify",
     "col",
     "discovery",
+    "distributed",
     "evaluation",
     "filters",
     "interop",
@@ -69,7 +70,7 @@ LATER = {"Attributes": ".attributes", "Collection": ".collection", "col": ".filt
 
 def __getattr__(name: str) -> Any:
     """Loads the parts that a plain search does not need."""
-    if name in ("classify", "discovery", "evaluation", "filters", "interop", "limit"):
+    if name in ("classify", "discovery", "distributed", "evaluation", "filters", "interop", "limit"):
         return importlib.import_module(f".{name}", __name__)
     if name in LATER:
         return getattr(importlib.import_module(LATER[name], __name__), name)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._validate import as_choice, as_count, as_flag, as_float32, as_ids
+from ._validate import as_choice, as_count, as_float32, as_ids
 from .exceptions import InvalidArgumentError
 from .images import find_images, read_images
 from .index import Index
+from .progress import Progress, ProgressKind
 from .texts import as_texts
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add_folder(
     labels: str | None,
     batch_size: int,
     workers: int,
-    progress: bool,
+    progress: ProgressKind,
 ) -> None:
     """What `Collection.from_images` says, into the empty `collection`."""
     as_choice("" if labels is None else labels, "labels", ("folder", ""))
@@ -43,8 +44,9 @@ def add_folder(
         unlabelled = "lies in no subfolder, which would be its label"
         collection.skipped += [(path, unlabelled) for path in paths if "/" not in path]
         paths = [path for path in paths if "/" in path]
-    with progress_bar(len(paths), "image", progress) as bar:
+    with Progress(len(paths), "image", progress) as counted:
         for batch in read_images(folder, paths, batch_size=batch_size, workers=workers):
+            before = len(collection.skipped)
             collection.skipped += batch.skipped
             columns = {"path": batch.paths}
             if labelled:
@@ -53,7 +55,7 @@ def add_folder(
                 vectors = collection._encoded(encoder.encode_images, batch.images)
                 typed = collection._table.attributes.typed(columns, len(vectors))
                 collection._add_others(unusable(vectors, collection.index), vectors, None, typed, batch.paths)
-            bar.update(len(batch))
+            counted.update(len(batch), skipped=len(collection.skipped) - before)
     collection._kind = "images"
     collection.skipped.sort()
     if not len(collection):
@@ -70,7 +72,7 @@ def add_texts(
     labels: Sequence[Any] | None,
     attributes: Mapping[str, Sequence[Any]] | None,
     batch_size: int,
-    progress: bool,
+    progress: ProgressKind,
 ) -> None:
     """What `Collection.from_texts` says, into the empty `collection`."""
     texts = as_texts(texts, "texts")
@@ -84,14 +86,15 @@ def add_texts(
     labelled = {} if labels is None else {"label": labels}
     typed, rows = collection._table.attributes.typed, np.arange(len(texts))
     columns = typed({"text": texts, **labelled}, len(texts)) | typed(attributes, len(texts))
-    with progress_bar(len(texts), "text", progress) as bar:
+    with Progress(len(texts), "text", progress) as counted:
         for start in range(0, len(texts), batch_size):
             part = slice(start, start + batch_size)
+            before = len(collection.skipped)
             vectors = collection._encoded(encoder.encode_documents, texts[part])
             names = [f"texts[{i}]" for i in range(start, start + len(vectors))]
             values = {name: column.some(rows[part]) for name, column in columns.items()}
             collection._add_others(unusable(vectors, collection.index), vectors, keys[part], values, names)
-            bar.update(len(vectors))
+            counted.update(len(vectors), skipped=len(collection.skipped) - before)
     collection._kind = "texts"
     if not len(collection):
         first = ": ".join(collection.skipped[0])
@@ -116,10 +119,3 @@ def reason(given: NDArray[Any], kept: NDArray[np.float32], dtype: str) -> str:
         return NO_COSINE
     largest = given[np.argmax(abs(given))]
     return f"its vector holds {largest}, too {'small' if np.isfinite(kept).all() else 'large'} for {dtype}"
-
-
-def progress_bar(total: int, unit: str, progress: bool) -> Any:
-    """A bar on the standard error, if that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=unit, disable=None if as_flag(progress, "progress") else True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import os
 from contextlib import suppress
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MAX_DIM = 65_536  # int32 sums of 8-bit products stay exact up to here
+FLOAT32 = np.dtype(np.float32)
 PLACE_BYTES = 12  # of a result: an int64 and a float32
 REAL = (int, float, np.integer, np.floating, np.bool_)  # what an array of objects may hold
 
@@ -98,16 +100,21 @@ def as_threads(value: object) -> int:
 
 def as_finite(value: object, name: str) -> float:
     """`value` as a finite float; bools, texts and complex numbers are refused."""
+    number = value if type(value) is float else as_float(value, name)
+    if not math.isfinite(number):
+        raise InvalidArgumentError(f"{name} is {number}, expected a finite number")
+    return number
+
+
+def as_float(value: object, name: str) -> float:
+    """`value` as a float, which may be infinite or NaN."""
     plain = value.item() if getattr(value, "ndim", None) == 0 else value  # type: ignore[attr-defined]
     try:
         if isinstance(plain, bool) or not isinstance(plain, Real):
             raise TypeError
-        number = float(plain)
+        return float(plain)
     except (TypeError, OverflowError):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected a number") from None
-    if not np.isfinite(number):
-        raise InvalidArgumentError(f"{name} is {number}, expected a finite number")
-    return number
 
 
 def as_positive(value: object, name: str) -> float:
@@ -170,7 +177,7 @@ def as_numpy(value: object, name: str, what: str = "a rectangular array of numbe
 def as_array(value: object, name: str) -> NDArray[Any]:
     """`value` as a numeric array, whatever its shape; a clear error for everything numpy would misread."""
     array = as_numpy(value, name)
-    if array.dtype == object and array.size and all(isinstance(x, REAL) for x in array.flat):
+    if array.dtype.kind == "O" and array.size and all(isinstance(x, REAL) for x in array.flat):
         try:
             array = array.astype(np.float64)
         except OverflowError:
@@ -192,7 +199,8 @@ def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: boo
     and numbers that float32 cannot hold. ``check=False`` leaves the last three to the core, which sees every number it
     needs; `refuse_infinite` then says which one it was.
     """
-    array = as_array(value, name)
+    # Nothing needs to be read into what is float32 already: a search of one query is over in few microseconds.
+    array = value if type(value) is np.ndarray and value.dtype == FLOAT32 else as_array(value, name)
     if array.ndim == 1:
         array = array[None, :]
     if array.ndim != 2:
@@ -213,7 +221,7 @@ def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: boo
 def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """`array` in float32 and C order, numbers beyond it as infinity."""
     flags = array.flags
-    if array.dtype == np.float32 and flags.c_contiguous and flags.aligned:
+    if array.dtype == FLOAT32 and flags.c_contiguous and flags.aligned:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         return np.require(array, np.float32, ["C", "A"])

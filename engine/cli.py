@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def index(
     source: Annotated[Path, typer.Argument(help="Folder of images, or text file with one text a line.")],
-    encoder: Annotated[str, typer.Option(help="Such as pixels, features:efficientnet-lite0, sbert:all-MiniLM-L6-v2.")],
+    encoder: Annotated[str, typer.Option(help="Such as features:efficientnet-lite0, clip:ViT-B-32/openai.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     labels: Annotated[bool | None, typer.Option(help="Subfolders are classes; default: they are.")] = None,
     metric: Annotated[Metric, typer.Option(help="What near means.")] = "cosine",
@@ -96,7 +96,10 @@ def index(
     dtype: Annotated[VectorDtype, typer.Option(help="How vectors are kept.")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder that remembers vectors between runs.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that decode images; default: 2.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object; a line a second on the standard error says how far it is."),
+    ] = False,
 ) -> None:
     """Encode a folder of images, or the lines of a text file, into one searchable file."""
     began = perf_counter()
@@ -107,7 +110,7 @@ def index(
         raise InvalidArgumentError(f"{name} is {value}, but {source} is a file of texts: it is for a folder of images")
     check_writable(out)
     model = load_encoder(encoder, cache=cache)
-    shared: dict[str, Any] = {"progress": not as_json, "metric": metric, "kind": kind, "dtype": dtype}
+    shared: dict[str, Any] = {"progress": "json" if as_json else True, "metric": metric, "kind": kind, "dtype": dtype}
     if source.is_file():
         names, texts, unread = read_texts(source)
         collection = Collection.from_texts(texts, model, attributes={"path": names}, **shared)

@@ -26,6 +26,7 @@ from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgument
 from .filters import Predicate, Schema, as_predicate
 from .images import Skipped, as_images, is_image
 from .index import Filter, Index
+from .progress import ProgressKind
 from .protocols import Encoder
 from .storage import write_container
 from .texts import as_texts
@@ -162,7 +163,7 @@ class Collection:
         labels: Literal["folder"] | None = "folder",
         batch_size: int = 64,
         workers: int = 2,
-        progress: bool = True,
+        progress: ProgressKind = True,
         metric: Metric = "cosine",
         kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
@@ -184,8 +185,8 @@ class Collection:
             Images given to the encoder in one call; fewer where they are large.
         workers : int, default 2
             Threads that decode.
-        progress : bool, default True
-            Show a bar if the standard error is a terminal.
+        progress : bool or "json", default True
+            Show a bar if the standard error is a terminal, or write a JSON line a second to it: see `Progress`.
         metric, kind, dtype
             As for `Index`.
 
@@ -229,7 +230,7 @@ class Collection:
         labels: Sequence[Any] | None = None,
         attributes: Mapping[str, Sequence[Any]] | None = None,
         batch_size: int = 256,
-        progress: bool = True,
+        progress: ProgressKind = True,
         metric: Metric = "cosine",
         kind: IndexKind = "exact",
         dtype: VectorDtype = "float32",
@@ -252,8 +253,8 @@ class Collection:
             More columns.
         batch_size : int, default 256
             Texts given to the encoder in one call.
-        progress : bool, default True
-            Show a bar if the standard error is a terminal.
+        progress : bool or "json", default True
+            Show a bar if the standard error is a terminal, or write a JSON line a second to it: see `Progress`.
         metric, kind, dtype
             As for `Index`.
 
@@ -893,6 +894,8 @@ class Collection:
 
     def _encoded(self, encode: Any, items: list[Any]) -> NDArray[Any]:
         """The vectors of `items`; an encoder that gives another shape than it says, or no numbers, is refused."""
+        if self._encoder is not None and self._encoder.fingerprint != self.encoder_info["fingerprint"]:
+            self.encoder = self._encoder  # refused: it has learned something since
         vectors = as_array(encode(items), f"what encoder {self._encoder!r} returned")
         if vectors.shape != (len(items), self.index.dim):
             expected = (len(items), self.index.dim)

@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._ahead import ahead, one_ahead
 from ._validate import as_count, as_path, show
 from .exceptions import InvalidArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageBatch", "Skipped", "as_images", "find_images", "is_image", "read_image", "read_images"]
+__all__ = [
+    "ImageBatch",
+    "Skipped",
+    "as_image",
+    "as_images",
+    "as_list",
+    "find_images",
+    "is_image",
+    "read_image",
+    "read_images",
+]
 
 RGB = NDArray[np.uint8]
 Skipped = tuple[str, str]  # (path, reason)
@@ -34,6 +43,7 @@ SUFFIXES = (
 )  # fmt: skip
 # The content decides, whatever the name says. Nothing here starts another program, as Pillow's EPS reader does.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF
 MAX_PIXELS = 2**26  # 8192 x 8192: 192 MiB decoded
 BATCH_BYTES = 2**28  # a batch of large photographs ends here
 
@@ -133,7 +143,7 @@ def read_images(
     batch_size : int, default 64
         Images a batch; fewer where they are large, so that a batch stays near 256 MiB.
     workers : int, default 2
-        Threads that decode ahead while the batch before is in use.
+        Threads that decode the next batch while the one before is in use.
 
     Yields
     ------
@@ -142,8 +152,13 @@ def read_images(
     """
     folder = as_path(folder, "folder")
     batch_size, workers = as_count(batch_size, "batch_size"), as_count(workers, "workers", most=256)
+    yield from one_ahead(batches(decoded(folder, paths, workers), batch_size))
+
+
+def batches(images: Iterable[tuple[str, RGB | Unreadable]], batch_size: int) -> Iterator[ImageBatch]:
+    """Images and the reasons why there is none, some at a time."""
     batch, n_bytes = ImageBatch(), 0
-    for path, image in decode_ahead(folder, paths, workers):
+    for path, image in images:
         if isinstance(image, Unreadable):
             batch.skipped.append((path, str(image)))
             continue
@@ -190,10 +205,15 @@ def as_images(value: Any, name: str) -> list[RGB]:
 
     One image counts as a sequence of one.
     """
+    return [as_image(item, f"{name}[{i}]") for i, item in enumerate(as_list(value, name))]
+
+
+def as_list(value: Any, name: str) -> Sequence[Any]:
+    """`value` as a sequence of what may be images; one image counts as a sequence of one."""
     items: Sequence[Any] = [value] if is_image(value) else value
-    if not isinstance(items, (Sequence, np.ndarray)):
+    if not isinstance(items, (Sequence, np.ndarray)) or isinstance(items, (str, bytes, bytearray)):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected a sequence of images")
-    return [as_image(item, f"{name}[{i}]") for i, item in enumerate(items)]
+    return items
 
 
 def as_image(value: Any, name: str) -> RGB:
@@ -229,28 +249,16 @@ def is_pillow(value: Any) -> bool:
     return any(cls.__module__ == "PIL.Image" and cls.__name__ == "Image" for cls in type(value).__mro__)
 
 
-def decode_ahead(folder: str, paths: Iterable[str], workers: int) -> Iterator[tuple[str, RGB | Unreadable]]:
+def decoded(folder: str, paths: Iterable[str], workers: int) -> Iterator[tuple[str, RGB | Unreadable]]:
     """Each path and its image or why there is none; `workers` threads stay a few files ahead."""
 
-    def task(path: str) -> RGB | Unreadable:
+    def work(path: str) -> tuple[str, RGB | Unreadable]:
         try:
-            return decode(os.path.join(folder, path), MAX_PIXELS)
+            return path, decode(os.path.join(folder, path), MAX_PIXELS)
         except Unreadable as reason:
-            return reason
+            return path, reason
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: deque[tuple[str, Future[RGB | Unreadable]]] = deque()
-    try:
-        for path in paths:
-            waiting.append((path, pool.submit(task, path)))
-            if len(waiting) > 4 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return ahead(work, paths, workers=workers, most=4 * workers)
 
 
 def decode(path: str, max_pixels: int) -> RGB:
@@ -284,7 +292,8 @@ def to_rgb(image: Image.Image) -> RGB:
     from PIL import Image, ImageOps
 
     source = image.format  # a turned image has none
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:  # else it would be copied
+        image = ImageOps.exif_transpose(image)
     if image.mode == "I" and source not in ("PNG", "PPM"):  # in those it stands for 16 bits
         raise Unreadable("has 32-bit integer pixels, which have no defined white")
     if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip at 255
@@ -295,7 +304,7 @@ def to_rgb(image: Image.Image) -> RGB:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def pillow() -> Any:

@@ -236,6 +236,16 @@ def replace_file(path: str, parts: list[Bytes]) -> None:
         raise StorageError(error.errno, f"cannot write index: {error.strerror}", path) from error
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    name = as_path(path)
+    try:
+        replace_file(os.path.realpath(name), [np.frombuffer(text.encode(), np.uint8)])
+    except StorageError as error:
+        reason = (error.strerror or "").removeprefix("cannot write index: ")
+        raise StorageError(error.errno, f"cannot write: {reason}", name) from error
+
+
 def sync_folder(path: str) -> None:
     """Wait until the names of the files in a folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

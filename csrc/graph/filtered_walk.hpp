@@ -1,6 +1,4 @@
 #pragma once
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -24,31 +22,11 @@ struct Filtered : Walked {
 template <class Scorer, class Passes>
 Filtered walk_within(const Links& links, std::span<const std::uint32_t> seeds, const Scorer& scorer, std::size_t near,
                      std::size_t ef, std::size_t budget, Workspace& work, Passes passes) {
-  VisitedSet& visited = work.visited;
-  Pool& pool = work.pool;
+  Frontier<Scorer> frontier(links, scorer, ef, near, work);
   const std::size_t n_rows = links.size(), degree = links.degree();
-  visited.start(n_rows);
-  pool.start(ef);
-  std::array<std::uint32_t, Scorer::kMost> rows;
-  std::array<float, Scorer::kMost> keys;
-  std::size_t n = 0, n_expanded = 0;
-  Filtered result;
-  const auto score = [&] {
-    scorer(rows.data(), n, keys.data());
-    const bool is_late = 2 * n_expanded > ef;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t place = pool.insert(keys[i], rows[i]);
-      if (place < pool.next() + kSoon) links.prefetch(rows[i]);
-      result.n_late += is_late && place < near;
-    }
-    result.n_scored += n;
-    n = 0;
-  };
+  std::size_t n_steps = 0;
   const auto meet = [&](std::uint32_t row) {
-    if (!visited.insert(row)) return;
-    scorer.prefetch(row);
-    rows[n++] = row;
-    if (n == rows.size()) score();
+    if (frontier.visit(row)) frontier.add(row);
   };
   const auto expand = [&](std::uint32_t row) {
     const auto neighbours = links.of(row);
@@ -66,8 +44,8 @@ Filtered walk_within(const Links& links, std::span<const std::uint32_t> seeds, c
     for (const std::uint32_t bridge : work.bridges) links.prefetch(bridge);
     for (const std::uint32_t bridge : work.bridges) {
       if (n_passed >= degree) break;
-      if (!visited.insert(bridge)) continue;
-      ++result.n_steps;
+      if (!frontier.visit(bridge)) continue;
+      ++n_steps;
       for (const std::uint32_t* to = links.place(bridge); to != links.place(bridge + 1) && *to < n_rows; ++to) {
         if (!passes(*to)) continue;
         meet(*to);
@@ -79,23 +57,12 @@ Filtered walk_within(const Links& links, std::span<const std::uint32_t> seeds, c
   for (const std::uint32_t row : seeds) {
     if (passes(row))
       meet(row);
-    else if (visited.insert(row))
+    else if (frontier.visit(row))
       expand(row);
   }
-  score();
-  for (std::uint32_t row; pool.expand(row);) {
-    int together = 1;
-    do {
-      expand(row);
-      ++n_expanded;
-    } while (together++ < kTogether && pool.expand(row));
-    score();
-    if (result.n_scored + result.n_steps > budget) {
-      result.within_budget = false;
-      break;
-    }
-  }
-  return result;
+  frontier.score();
+  const bool ended = frontier.run(expand, [&](const Walked& walked) { return walked.n_scored + n_steps > budget; });
+  return {frontier.walked(), n_steps, ended};
 }
 
 }  // namespace engine::graph

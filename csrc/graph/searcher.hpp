@@ -38,50 +38,83 @@ struct Walked {
   std::size_t n_scored = 0, n_late = 0;
 };
 
+/// One walk as it goes: rows that are met are scored a few at a time and take their places in `work.pool`.
+template <class Scorer>
+class Frontier {
+ public:
+  Frontier(const Links& links, const Scorer& scorer, std::size_t ef, std::size_t near, Workspace& work)
+      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), ef_(ef), near_(near) {
+    visited_.start(links.size());
+    pool_.start(ef);
+  }
+
+  /// True the first time.
+  [[gnu::always_inline]] bool visit(std::uint32_t row) noexcept { return visited_.insert(row); }
+  /// A row that was not visited before.
+  [[gnu::always_inline]] void add(std::uint32_t row) {
+    scorer_.prefetch(row);
+    rows_[n_++] = row;
+    if (n_ == rows_.size()) score();
+  }
+  void score() {
+    scorer_(rows_.data(), n_, keys_.data());
+    const bool is_late = 2 * n_expanded_ > ef_;
+    for (std::size_t i = 0; i < n_; ++i) {
+      const std::size_t place = pool_.insert(keys_[i], rows_[i]);
+      if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
+      walked_.n_late += is_late && place < near_;
+    }
+    walked_.n_scored += n_;
+    n_ = 0;
+  }
+  /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until there is none or
+  /// `stop(walked)` says so; returns whether there was none.
+  template <class Expand, class Stop>
+  bool run(Expand expand, Stop stop) {
+    for (std::uint32_t row; pool_.expand(row);) {
+      int together = 1;
+      do {
+        expand(row);
+        ++n_expanded_;
+      } while (together++ < kTogether && pool_.expand(row));
+      score();
+      if (stop(walked_)) return false;
+    }
+    return true;
+  }
+  const Walked& walked() const noexcept { return walked_; }
+
+ private:
+  const Links& links_;
+  const Scorer& scorer_;
+  VisitedSet& visited_;
+  Pool& pool_;
+  const std::size_t ef_, near_;
+  std::array<std::uint32_t, Scorer::kMost> rows_;
+  std::array<float, Scorer::kMost> keys_;
+  std::size_t n_ = 0, n_expanded_ = 0;
+  Walked walked_;
+};
+
 /// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
 /// `work.pool`, nearest first. Best-first search over one sorted pool. Rows that `accept` refuses
 /// are as if they were not there.
 template <class Scorer, class Accept = AcceptAll>
 Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work,
             Accept accept = {}, std::size_t near = 0) {
-  VisitedSet& visited = work.visited;
-  Pool& pool = work.pool;
+  Frontier<Scorer> frontier(links, scorer, ef, near, work);
   const std::size_t n_rows = links.size();
-  visited.start(n_rows);
-  pool.start(ef);
-  std::array<std::uint32_t, Scorer::kMost> rows;
-  std::array<float, Scorer::kMost> keys;
-  std::size_t n = 0, n_expanded = 0;
-  Walked result;
-  const auto score = [&] {
-    scorer(rows.data(), n, keys.data());
-    const bool is_late = 2 * n_expanded > ef;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t place = pool.insert(keys[i], rows[i]);
-      if (place < pool.next() + kSoon) links.prefetch(rows[i]);
-      result.n_late += is_late && place < near;
-    }
-    result.n_scored += n;
-    n = 0;
-  };
   const auto meet = [&](std::uint32_t row) {
-    if (!visited.insert(row) || !accept(row)) return;
-    scorer.prefetch(row);
-    rows[n++] = row;
-    if (n == rows.size()) score();
+    if (frontier.visit(row) && accept(row)) frontier.add(row);
   };
-
   for (const std::uint32_t row : entries) meet(row);
-  score();
-  for (std::uint32_t row; pool.expand(row);) {
-    int together = 1;
-    do {
-      for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to < n_rows; ++to) meet(*to);
-      ++n_expanded;
-    } while (together++ < kTogether && pool.expand(row));
-    score();
-  }
-  return result;
+  frontier.score();
+  frontier.run(
+      [&](std::uint32_t row) {
+        for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to < n_rows; ++to) meet(*to);
+      },
+      [](const Walked&) { return false; });
+  return frontier.walked();
 }
 
 }  // namespace engine::graph

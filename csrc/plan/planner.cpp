@@ -14,19 +14,19 @@ double share_of(const Facts& facts) noexcept {
   return static_cast<double>(facts.n_allowed) / static_cast<double>(std::max<std::size_t>(facts.n_rows, 1));
 }
 
-/// Nanoseconds for a query on one core with AVX-512 VNNI; only what they are to each other decides.
+/// Nanoseconds for a query on one core, between what two CPUs with AVX-512 VNNI took; only what they are to each other decides.
 struct Costs {
   explicit Costs(const Facts& facts) {
     const auto dim = static_cast<double>(facts.dim), share = std::max(share_of(facts), 1e-9);
     const auto n_rows = static_cast<double>(facts.n_rows), n_allowed = static_cast<double>(facts.n_allowed);
     // Single rows cost more than rows in order, so that looking at all is never dearer.
-    exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.026 * dim) * n_allowed, (0.3 + 0.0145 * dim) * n_rows)
+    exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.036 * dim) * n_allowed, (0.4 + 0.0175 * dim) * n_rows)
                                              : (0.5 + 0.0095 * dim) * n_allowed);
     scored = 30 + 0.1 * dim;
-    const double place = 500 + 1.4 * dim, fast_place = 700 + 1.6 * dim;
+    const double place = 450 + 1.25 * dim, fast_place = 630 + 1.4 * dim;
     sweep = (facts.is_fast ? fast_place : place) * static_cast<double>(facts.ef_sweep);
     // Where few pass, a row has many steps to others that do.
-    in_filter = place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
+    in_filter = 1.25 * place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
   }
   double exact, sweep, in_filter;
   double scored;  // a row that a walk meets

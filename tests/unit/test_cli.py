@@ -41,7 +41,7 @@ class Letters(encoders.BaseEncoder):  # type: ignore[misc, name-defined]
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of an encoder of texts and images."""
-    monkeypatch.setattr(encoders.base, "FAMILIES", dict(encoders.base.FAMILIES))
+    monkeypatch.setattr(encoders.registry, "FAMILIES", dict(encoders.registry.FAMILIES))
     encoders.register("letters", {"": []})(lambda model: Letters())
     return "letters"
 
@@ -78,7 +78,7 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        assert not self.error
+        assert all(line.startswith('{"progress"') for line in self.error.splitlines())  # a slow machine writes some
         return json.loads(self.out)
 
 

@@ -235,7 +235,7 @@ def test_an_encoder_that_gives_no_numbers_is_refused(folder: Path, output: Any, 
         ({"labels": "parent"}, "labels is 'parent', expected one of 'folder'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": 0}, "workers is 0"),
-        ({"progress": "no"}, "progress is 'no', expected True or False"),
+        ({"progress": "no"}, "progress is 'no', expected True or False, or 'json'"),
         ({"metric": "manhattan"}, "metric is 'manhattan'"),
         ({"dtype": "int4"}, "dtype is 'int4'"),
         ({"encoder": "pixels"}, r"encoder is 'pixels', expected an Encoder: pass encoders.get\('pixels'\)"),
@@ -576,6 +576,17 @@ def test_another_encoder_is_refused(colors: Collection, tmp_path: Path) -> None:
     assert Collection.open(tmp_path / "c.nrf", encoder=cached).encoder is cached
     with pytest.raises(InvalidArgumentError, match="expected an Encoder"):
         Collection.open(tmp_path / "c.nrf", encoder="pixels")  # type: ignore[arg-type]
+
+
+def test_an_encoder_that_has_changed_is_refused() -> None:
+    letters = Letters()
+    collection = Collection.from_texts(["abc"], letters, progress=False)
+    collection.search(["a"], k=1)
+    letters.fingerprint = "letters:2"
+    for ask in (lambda: collection.search(["a"], k=1), lambda: collection.add(["b"])):
+        with pytest.raises(EncoderMismatchError, match="has fingerprint 'letters:2', but the vectors are of letters"):
+            ask()
+    assert len(collection) == 1
 
 
 def test_a_cache_serves_a_second_index(folder: Path, tmp_path: Path) -> None:

@@ -204,11 +204,73 @@ def test_writers_killed_at_any_time(tmp_path: Path, rng: np.random.Generator) ->
     assert check(tmp_path, 60) == 60
 
 
+SLOW = """
+import sys
+sys.path[:0] = {paths!r}
+from test_cache import Slow, words
+from encoders import CachedEncoder
+CachedEncoder(Slow(), {folder!r}).encode_documents(words(*range({n})))
+"""
+
+
+class Slow(Counting):
+    """Takes its time, as models do."""
+
+    def encode(self, items: list[bytes], side: int) -> Any:
+        time.sleep(0.005)
+        return super().encode(items, side)
+
+
+def test_a_run_killed_half_way_goes_on_from_there(tmp_path: Path) -> None:
+    """One call for all items: what was encoded before the kill, but for one in a hundred, is not encoded again."""
+    n = 6400
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
+    process = subprocess.Popen([sys.executable, "-c", SLOW.format(paths=paths, folder=str(tmp_path), n=n)])
+    row, half = 16 + 8 + 4 * DIM, n // 2
+    while not (files := list(tmp_path.glob("*.rows"))) or files[0].stat().st_size < half * row:
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = files[0].stat().st_size // row
+    encoder = Counting()
+    vectors = CachedEncoder(encoder, tmp_path).encode_documents(words(*range(n)))
+    assert half <= kept < n
+    assert encoder.n_encoded == n - kept  # and at most one part, 64, was encoded twice: 1 % of the items
+    np.testing.assert_array_equal(vectors, Counting().encode_documents(words(*range(n))))
+
+
+def test_an_encoder_that_fails_on_the_way_keeps_what_it_did(tmp_path: Path) -> None:
+    encoder: Any = Counting()
+    given: list[int] = []
+
+    def failing(texts: Sequence[str]) -> Any:
+        given.append(len(texts))
+        if len(given) == 3:
+            raise MemoryError
+        return Counting().encode_queries(texts)
+
+    encoder.encode_queries = failing
+    with pytest.raises(MemoryError):
+        CachedEncoder(encoder, tmp_path).encode_queries(words(*range(1000)))
+    assert given == [64, 64, 64]
+    assert check(tmp_path, 1000) == 128
+
+
 def test_an_encoder_that_lies_about_its_shape_is_refused(tmp_path: Path) -> None:
     liar = Counting()
     liar.dim = DIM + 1
     with pytest.raises(EncoderMismatchError, match=r"returned shape \(2, 5\), expected \(2, 6\)"):
         CachedEncoder(liar, tmp_path).encode_queries(["a", "b"])
+
+
+def test_an_encoder_that_has_changed_is_refused(tmp_path: Path) -> None:
+    encoder = Counting()
+    cached = CachedEncoder(encoder, tmp_path)
+    cached.encode_queries(["a"])
+    encoder.fingerprint = "counting:2"
+    with pytest.raises(EncoderMismatchError, match=r"was 'counting:.* and is 'counting:2'"):
+        cached.encode_queries(["a"])
 
 
 def test_vectors_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:

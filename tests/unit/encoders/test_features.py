@@ -9,6 +9,7 @@ import pytest
 from nets import extractor
 
 import encoders
+from encoders import devices
 from engine.exceptions import InvalidArgumentError
 
 DEEP = "features:efficientnet-lite0"
@@ -54,10 +55,13 @@ def efficientnet() -> Any:
     return encoders.get(DEEP)
 
 
-def test_efficientnet_sees_a_palace_and_a_daisy(photographs: list[Any]) -> None:
-    logits: Any = encoders.get(DEEP, layer="_fc", pool="none").encode_images(photographs)
-    palace, daisy = 698, 985  # ImageNet's numbers
-    assert logits.argmax(axis=1).tolist() == [palace, daisy]
+@pytest.mark.parametrize(("name", "flower"), [(DEEP, 985), ("features:efficientnet-lite2", 599)])
+def test_efficientnet_sees_a_palace_and_a_daisy(photographs: list[Any], name: str, flower: int) -> None:
+    """By ImageNet's numbers; lite2 takes the daisy for a honeycomb."""
+    if name not in encoders.available():
+        pytest.skip("its weights are not installed")
+    logits: Any = encoders.get(name, layer="_fc", pool="none").encode_images(photographs)
+    assert logits.argmax(axis=1).tolist() == [698, flower]
 
 
 def test_efficientnet_recognises_a_photograph_however_it_is_cut(efficientnet: Any, photographs: list[Any]) -> None:
@@ -77,6 +81,18 @@ def test_efficientnet_does_not_depend_on_the_batch(efficientnet: Any, photograph
 def test_efficientnet_has_one_fingerprint(efficientnet: Any) -> None:
     assert encoders.get(DEEP, batch_size=2).fingerprint == efficientnet.fingerprint
     assert efficientnet.fingerprint == "features:523ea019de99e4cd77ad3c521ba46a0c"
+
+
+def test_efficientnet_in_bfloat16_is_near_and_another_encoder(efficientnet: Any, photographs: list[Any]) -> None:
+    if not devices.computes("bfloat16"):
+        pytest.skip("this processor has no bfloat16")
+    half: Any = encoders.get(DEEP, dtype="bfloat16", device="cpu", workers=2)
+    one, two = half.encode_images(photographs), efficientnet.encode_images(photographs)
+    assert one.dtype == np.float32
+    cosines = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    assert cosines.min() > 0.99
+    assert half.fingerprint != efficientnet.fingerprint
+    assert half.options == {"dtype": "bfloat16"}
 
 
 def test_what_is_no_module_is_refused() -> None:

@@ -97,7 +97,7 @@ def additive(data: LimitDataset, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of an encoder of these texts."""
     pytest.importorskip("typer")
     encoders = pytest.importorskip("encoders")
-    monkeypatch.setattr(encoders.base, "FAMILIES", dict(encoders.base.FAMILIES))
+    monkeypatch.setattr(encoders.registry, "FAMILIES", dict(encoders.registry.FAMILIES))
     encoders.register("additive", {"": []})(lambda model: RandomAdditive(data, 16))
     return "additive"
 

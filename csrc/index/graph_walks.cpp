@@ -1,0 +1,309 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <mutex>
+#include <random>
+
+#include "exact/exact_distance.hpp"
+#include "exact/exact_search.hpp"
+#include "graph/filtered_walk.hpp"
+#include "graph/neighbour_walk.hpp"
+#include "graph/scorer.hpp"
+#include "index/calibration.hpp"
+#include "index/graph_state.hpp"
+#include "plan/planner.hpp"
+#include "util/thread_pool.hpp"
+
+namespace engine {
+namespace {
+
+/// Queries of a block, coded together.
+constexpr std::size_t kBlock = 16;
+/// Rows that pass from which a walk among them starts, beside those near the query.
+constexpr std::size_t kSeeds = 32;
+/// Rows held out to calibrate, at most a twentieth of all.
+constexpr std::size_t kHeldOut = 400;
+/// Codes of few dims say too little to walk by, and a scan of so short rows is fast.
+constexpr std::size_t kFewDims = 8;
+/// Rows of other lengths would leave the range of float32 when squared: no walks then.
+constexpr float kShortest = 1e-15f, kLongest = 1e15f;
+
+/// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
+std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
+
+/// Of the nearest `k`, one in eight may be met late by a walk that is trusted.
+bool has_settled(std::size_t n_late, std::size_t k) noexcept { return n_late <= k / 8; }
+
+/// Rows around a query that say how many pass there: enough that none of them does by chance alone is unlikely.
+std::size_t n_around(double share) noexcept { return static_cast<std::size_t>(std::max(16.0, 5 / share)); }
+
+void write(const std::vector<Hit>& hits, std::size_t k, std::int64_t* found, float* distances) {
+  for (std::size_t i = 0; i < hits.size(); ++i) {
+    found[i] = hits[i].id;
+    distances[i] = exact::returned_distance(hits[i].distance);
+  }
+  std::fill(found + hits.size(), found + k, std::int64_t{-1});
+  std::fill(distances + hits.size(), distances + k, std::numeric_limits<float>::infinity());
+}
+
+}  // namespace
+
+/// Where a walk for one query ended.
+struct GraphIndex::State::End {
+  const graph::NibbleScorer& scorer;
+  const graph::Pool& pool;  // the nearest rows it met
+  std::size_t n_late;       // of the `near` nearest; 0 where codes of the neighbours led the walk, as few steps say little
+  graph::Workspace& work;
+};
+
+bool GraphIndex::State::walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
+
+std::size_t GraphIndex::State::least_ef(std::size_t k) const noexcept { return params.layout == Layout::fast ? (k + 1) / 2 : k; }
+
+std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
+  const std::size_t ef = walkable() ? choose_ef(calibration, k, recall) : 0;
+  return ef ? std::max(ef, least_ef(k)) : 0;
+}
+
+template <class Emit, class Accept>
+std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept,
+                                    std::size_t near) const {
+  const exact::CodedQueries coded(queries, codes, 127);
+  const graph::Workspaces::Lease lease(workspaces);
+  graph::Workspace& work = *lease;
+  const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
+  std::size_t n_scored = 0;
+  for (std::size_t q = 0; q < queries.n_rows; ++q) {
+    const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
+    const auto entries = entrance.rows_for(scorer, work);
+    graph::Walked walked;
+    if (neighbours) {
+      neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
+      walked.n_scored = graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept);
+    } else {
+      walked = graph::walk(links, entries, scorer, ef, work, accept, near);
+    }
+    n_scored += walked.n_scored;
+    emit(q, End{scorer, neighbours ? work.found : work.pool, walked.n_late, work});
+  }
+  return n_scored;
+}
+
+bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
+                                std::span<const std::uint32_t> seeds, std::size_t& n_scored) const {
+  const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
+  const std::size_t n_near = std::min(end.pool.size(), n_around(share));
+  end.work.seeds.assign(seeds.begin(), seeds.end());
+  std::size_t n_passed = 0;
+  for (std::size_t i = 0; i < n_near; ++i) {
+    n_passed += passes(end.pool.row(i));
+    end.work.seeds.push_back(end.pool.row(i));
+  }
+  if (n_passed == 0) return false;
+  // The fewer pass around the query, beyond what is chance, the more room; and where a sweep did not settle.
+  const double expected = share * static_cast<double>(n_near);
+  const double room = std::max(has_settled(end.n_late, plan.n_nearest) ? 1.0 : 2.0,
+                               expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
+  const auto ef = static_cast<std::size_t>(static_cast<double>(std::max(plan.ef_within, k)) * room);
+  const graph::Filtered met =
+      graph::walk_within(links, end.work.seeds, end.scorer, k, ef, plan.budget, end.work, std::cref(passes));
+  n_scored += met.n_scored;
+  return met.within_budget && has_settled(met.n_late, k) && end.work.pool.size() == std::min(ef, passes.count());
+}
+
+template <class Passes>
+std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_seen,
+                                            const Passes& passes, std::size_t& n_rescored) const {
+  const exact::ExactDistance exact(view(size()), metric, query);
+  std::vector<std::uint32_t> rows;
+  for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
+    if (!passes(pool.row(i))) continue;
+    exact.prefetch(pool.row(i));
+    rows.push_back(pool.row(i));
+  }
+  n_rescored += rows.size();
+  TopK<Hit> hits(std::min(k, rows.size()));
+  for (const std::uint32_t row : rows) hits.push({exact::order_key(exact(row)), ids[row]});
+  return hits.take_sorted();
+}
+
+Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries,
+                             bool explain) const {
+  const std::size_t n_live = this->n_live(), n_linked = links.size();
+  // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
+  const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
+  const auto ef_of = [&](std::size_t n) {
+    const std::size_t ef = std::min(effort.ef, n_linked);
+    return ef ? std::max(ef, ef * n / k) : ef_for(n, recall);
+  };
+  plan::Facts facts{.n_rows = n_linked, .n_allowed = filter ? filter->count() : n_live, .k = std::min(k, n_live)};
+  facts.n_queries = n_queries;
+  facts.dim = dim;
+  facts.is_fast = neighbours.has_value();
+  if (walkable() && (!filter || facts.n_allowed > plan::kFew || effort.executor != Executor::automatic)) {
+    facts.ef = ef_of(k);
+    facts.ef_sweep = ef_of(plan::n_nearest(facts));
+  }
+  if (filter) {
+    Plan plan = plan::make_plan(facts, effort.executor);
+    if (explain) plan.reason = plan::reason(facts, effort.executor);
+    return plan;
+  }
+  if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
+    invalid("executor is given without a filter, expected 'auto' or 'exact'");
+  Plan plan;
+  if (effort.executor == Executor::exact || facts.ef == 0 || n_live <= kSmall || std::max(facts.ef, k) >= n_live ||
+      n_linked > 4 * n_live)
+    return plan;
+  const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
+  plan.executor = Executor::sweep;
+  plan.n_nearest = with_others(facts.k);
+  plan.ef = with_others(facts.ef);
+  return plan;
+}
+
+SearchStats GraphIndex::State::exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows,
+                                       Cancel& cancel, std::int64_t* found, float* distances) const {
+  options.filter = rows;
+  return exact::search(visible(), queries, k, options, cancel, found, distances);
+}
+
+SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const Plan& plan, const SearchOptions& options,
+                                        const Allowed& passes, Cancel& cancel, std::int64_t* found, float* distances) const {
+  exact::check(visible(), queries);
+  const auto started = std::chrono::steady_clock::now();
+  const std::size_t reachable = std::min(k, passes.count());
+  const bool sweeps = plan.executor == Executor::sweep;
+  const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
+  const std::size_t ef = !sweeps ? n_around(share) : neighbours ? plan.ef : std::max(plan.ef, plan.n_nearest);
+  const auto n_seen_of = [](std::size_t n_places, std::size_t n_nearest, std::size_t pool) {
+    return pool >= n_places ? n_places : std::min(n_places, n_looked_at(n_nearest, pool));
+  };
+  const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
+  const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
+  const std::vector<std::uint32_t> seeds = plan.ef_within ? passes.sample(kSeeds) : std::vector<std::uint32_t>{};
+
+  SearchStats stats;
+  stats.strategy = "graph";
+  std::vector<std::uint8_t> is_open(queries.n_rows);
+  // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
+  const auto is_near = [&](const End& end) {
+    if (!options.filter) return true;
+    if (!has_settled(end.n_late, plan.n_nearest)) return false;
+    std::size_t n_passed = 0;
+    for (std::size_t i = 0; i < std::min(end.pool.size(), plan.n_nearest); ++i) n_passed += passes(end.pool.row(i));
+    return n_passed >= reachable;
+  };
+  std::mutex mutex;
+  parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
+    cancel.check();
+    const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
+    std::size_t n_rescored = 0, n_more = 0;
+    const auto answer = [&](std::size_t q, const End& end) {
+      std::vector<Hit> hits;
+      if (sweeps && is_near(end))
+        hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
+      else if (plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
+        hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
+      q += b * kBlock;
+      is_open[q] = hits.size() < reachable;
+      if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
+    };
+    const std::size_t n_scored = walk(own, ef, n_seen, answer, graph::AcceptAll{}, options.filter ? plan.n_nearest : 0);
+    std::lock_guard guard(mutex);
+    stats.n_scored += n_scored + n_more;
+    stats.n_rescored += n_rescored;
+  });
+  fall_back(queries, k, is_open, options, passes, cancel, found, distances, stats);
+  stats.executor = sweeps ? "sweep" : "in_filter";
+  stats.selectivity = static_cast<double>(passes.count()) / static_cast<double>(n_live());
+  stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return stats;
+}
+
+void GraphIndex::State::fall_back(MatrixView queries, std::size_t k, const std::vector<std::uint8_t>& is_open,
+                                  const SearchOptions& options, const Allowed& passes, Cancel& cancel, std::int64_t* found,
+                                  float* distances, SearchStats& stats) const {
+  std::vector<std::size_t> open;
+  std::vector<float> vectors;
+  for (std::size_t q = 0; q < queries.n_rows; ++q) {
+    if (!is_open[q]) continue;
+    open.push_back(q);
+    vectors.insert(vectors.end(), queries.row(q), queries.row(q) + dim);
+  }
+  if (open.empty()) return;
+  std::vector<std::int64_t> own_found(open.size() * k);
+  std::vector<float> own_distances(open.size() * k);
+  const SearchStats own =
+      exactly({vectors.data(), open.size(), dim}, k, options, passes.rows(), cancel, own_found.data(), own_distances.data());
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    std::copy_n(own_found.data() + i * k, k, found + open[i] * k);
+    std::copy_n(own_distances.data() + i * k, k, distances + open[i] * k);
+  }
+  stats.n_scored += own.n_scored;
+  stats.n_rescored += own.n_rescored;
+  stats.n_fallbacks = open.size();
+}
+
+std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, Cancel& cancel) const {
+  Bitmap hidden = dead;
+  hidden.resize(size());
+  std::vector<std::uint32_t> live, queries;
+  (~hidden).for_each([&](std::size_t row) { live.push_back(static_cast<std::uint32_t>(row)); });
+  std::sample(live.begin(), live.end(), std::back_inserter(queries), std::min(kHeldOut, live.size() / 20),
+              std::mt19937_64(params.seed + live.size()));
+  for (const std::uint32_t row : queries) hidden.set(row);
+  const Bitmap others = ~hidden;
+  Bitmap held(size());
+  for (const std::uint32_t row : queries) held.set(row);
+  const auto accept = [&held](std::uint32_t row) { return !held.test(row); };
+  std::vector<float> vectors(queries.size() * dim);
+  for (std::size_t i = 0; i < queries.size(); ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
+  const MatrixView given{vectors.data(), queries.size(), dim};
+  const std::size_t most = std::min(kCalibratedK[2], others.count());
+  std::vector<std::int64_t> nearest(given.n_rows * most);
+  std::vector<float> unused(nearest.size());
+  exact::search(corpus(), given, most, {.filter = &others, .n_threads = n_threads}, cancel, nearest.data(), unused.data());
+
+  std::vector<CalibrationPoint> points;
+  std::vector<std::size_t> wanted;  // measured until nearly all are found
+  for (const std::size_t k : kCalibratedK)
+    if (k <= most) wanted.push_back(k);
+  for (const std::size_t ef : kCalibratedEf) {
+    if (ef >= others.count() || wanted.empty()) break;
+    const auto end = std::find_if(wanted.begin(), wanted.end(), [&](std::size_t k) { return ef < least_ef(k); });
+    const std::vector<std::size_t> together(wanted.begin(), end);  // by one walk
+    if (together.empty()) continue;
+    std::vector<double> recalls(together.size() * given.n_rows);
+    parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
+      cancel.check();
+      const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
+      std::size_t n_rescored = 0;
+      walk(
+          own, ef, n_looked_at(together.back(), ef),
+          [&](std::size_t q, const End& end) {
+            const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
+            for (std::size_t i = 0; i < together.size(); ++i) {
+              const std::size_t k = together[i];
+              const std::vector<Hit> hits = rescore(own.row(q), end.pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
+              const auto found = std::count_if(hits.begin(), hits.end(),
+                                               [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
+              recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
+            }
+          },
+          accept);
+    });
+    for (std::size_t i = 0; i < together.size(); ++i) {
+      points.push_back(summary(together[i], ef, std::span(recalls).subspan(i * given.n_rows, given.n_rows)));
+      if (points.back().recall >= 0.9995f) std::erase(wanted, together[i]);
+    }
+  }
+  std::sort(points.begin(), points.end(),
+            [](const CalibrationPoint& a, const CalibrationPoint& b) { return std::pair(a.k, a.ef) < std::pair(b.k, b.ef); });
+  return points;
+}
+
+}  // namespace engine
