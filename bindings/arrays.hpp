@@ -78,9 +78,11 @@ auto without_gil(Work&& work) {
 }
 
 void bind_attributes(py::module_& module);
+void bind_descent(py::module_& module);
 void bind_errors(py::module_& module);
 void bind_filter(py::module_& module);
 void bind_index(py::module_& module);
 void bind_kernels(py::module_& module);
+void bind_multivector(py::module_& module);
 
 }  // namespace engine::bindings

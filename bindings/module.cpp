@@ -6,5 +6,7 @@ PYBIND11_MODULE(_core, module) {
   engine::bindings::bind_filter(module);
   engine::bindings::bind_attributes(module);
   engine::bindings::bind_index(module);
+  engine::bindings::bind_descent(module);
+  engine::bindings::bind_multivector(module);
   engine::bindings::bind_kernels(module);
 }

@@ -7,7 +7,18 @@ import numpy
 import numpy.typing
 import typing
 
-__all__: list[str] = ["Attributes", "Bitmap", "ExactIndex", "GraphIndex", "isa", "kernels", "supported_isas", "topk"]
+__all__: list[str] = [
+    "Attributes",
+    "Bitmap",
+    "ExactIndex",
+    "GraphIndex",
+    "descend",
+    "isa",
+    "kernels",
+    "maxsim",
+    "supported_isas",
+    "topk",
+]
 
 class Bitmap:
     """
@@ -323,9 +334,36 @@ class kernels:
     @staticmethod
     def store(a: numpy.typing.NDArray[numpy.float32], dtype: str) -> numpy.typing.NDArray[numpy.uint8]: ...
 
+def descend(
+    queries: numpy.typing.NDArray[numpy.float32],
+    documents: numpy.typing.NDArray[numpy.float32],
+    moments: typing.Annotated[list[numpy.typing.NDArray[numpy.float32]], "FixedSize(4)"],
+    qrels: numpy.typing.NDArray[numpy.int64],
+    losses: numpy.typing.NDArray[numpy.float64],
+    done: typing.SupportsInt | typing.SupportsIndex,
+    temperature: typing.SupportsFloat | typing.SupportsIndex,
+    lr: typing.SupportsFloat | typing.SupportsIndex,
+    summed: bool,
+) -> None:
+    """
+    Steps of Adam in place, float32: as many as `losses` has places. One thread, without the GIL.
+    """
+
 def isa() -> str:
     """
     Instruction set in use: baseline, avx2, avx512 or avx512vnni.
+    """
+
+def maxsim(
+    queries: numpy.typing.NDArray[numpy.float32],
+    query_offsets: numpy.typing.NDArray[numpy.int64],
+    rows: numpy.typing.NDArray[numpy.float32],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    listed: numpy.typing.NDArray[numpy.int64],
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Sums over the rows of each query of the largest dot product with a row of each listed item, (n_queries, n_listed).
     """
 
 def supported_isas() -> list[str]:

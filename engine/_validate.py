@@ -30,6 +30,8 @@ __all__ = [
     "as_matrix",
     "as_numpy",
     "as_path",
+    "as_positive",
+    "as_share",
     "as_threads",
     "refuse_infinite",
 ]
@@ -113,6 +115,22 @@ def as_float(value: object, name: str) -> float:
         return float(plain)
     except (TypeError, OverflowError):
         raise InvalidArgumentError(f"{name} is {show(value)}, expected a number") from None
+
+
+def as_positive(value: object, name: str) -> float:
+    """`value` as a finite number above 0."""
+    number = as_finite(value, name)
+    if number <= 0:
+        raise InvalidArgumentError(f"{name} is {number}, expected a number above 0")
+    return number
+
+
+def as_share(value: object, name: str) -> float:
+    """`value` as a number from 0 to 1."""
+    share = as_finite(value, name)
+    if not 0 <= share <= 1:
+        raise InvalidArgumentError(f"{name} is {share}, expected a number from 0 to 1")
+    return share
 
 
 def as_flag(value: object, name: str) -> bool:

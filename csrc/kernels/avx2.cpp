@@ -118,6 +118,17 @@ inline std::uint32_t not_below(Lanes a, Lanes b) {
 inline void store_lanes(float* to, Lanes a) { _mm256_storeu_ps(to, a); }
 inline Lanes signed_by(Lanes a, Lanes b) { return _mm256_xor_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
 inline Lanes lanes_of_bits(Words w) { return _mm256_castsi256_ps(w); }
+inline Lanes larger(Lanes a, Lanes b) { return _mm256_max_ps(a, b); }
+/// a * 2^whole, which has to be a normal number
+inline Lanes times_power(Lanes a, Lanes whole) {
+  return lanes_of_bits(add(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_cvtps_epi32(whole), 23)));
+}
+inline float sum_lanes(Lanes a) { return sum(Floats{a, zero_lanes()}); }
+inline float largest_lane(Lanes a) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
 
 struct Int8Step {
   static Words multiply(Words total, Words rows, Words query) { return multiply_bytes(total, rows, query); }

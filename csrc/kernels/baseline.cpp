@@ -188,6 +188,24 @@ inline Lanes signed_by(const Lanes& a, const Lanes& b) {
   return f;
 }
 inline Lanes lanes_of_bits(const Words& w) { return load_lanes(reinterpret_cast<const float*>(&w)); }
+inline Lanes larger(const Lanes& a, const Lanes& b) {
+  Lanes f;
+  for (std::size_t i = 0; i < kLanes; ++i) f.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return f;
+}
+/// a * 2^whole, which has to be a normal number
+inline Lanes times_power(const Lanes& a, const Lanes& whole) {
+  Lanes f;
+  for (std::size_t i = 0; i < kLanes; ++i)
+    f.v[i] = float_of(bits_of(a.v[i]) + (static_cast<std::uint32_t>(static_cast<std::int32_t>(whole.v[i])) << 23));
+  return f;
+}
+inline float sum_lanes(const Lanes& a) { return a.v[0] + a.v[2] + (a.v[1] + a.v[3]); }
+inline float largest_lane(const Lanes& a) {
+  float most = a.v[0];
+  for (const float value : a.v) most = value > most ? value : most;
+  return most;
+}
 
 inline void lookup_sums(const std::uint8_t* codes, std::size_t n_pairs, const std::uint8_t* tables, std::int32_t* sums) {
   std::memset(sums, 0, 32 * sizeof *sums);

@@ -46,6 +46,30 @@ struct Estimate {
   float worst;  // keys below it count
 };
 
+/// Row-major float matrices: `to` = a b, or += where `add`. `a` is n_rows x depth, its entries `a_row` and `a_next` floats apart,
+/// so that it may be turned over; `b` is depth x n_columns, and n_columns a multiple of 16.
+struct Product {
+  const float* a;
+  std::size_t a_row, a_next;
+  const float* b;
+  std::size_t b_next;
+  float* to;
+  std::size_t to_row;
+  std::size_t n_rows, depth, n_columns;
+  bool add;
+};
+
+/// -log softmax of the relevant entries, averaged over them and over all `n_queries`; or, `summed`, -log of their sum.
+struct SoftmaxLoss {
+  double temperature, n_queries;
+  bool summed;
+};
+
+/// A step of Adam; `correction` is that of the root of the second moment.
+struct AdamStep {
+  float keep_first, new_first, keep_second, new_second, rate, correction, epsilon;
+};
+
 struct Table {
   const char* name;
   /// Largest |q| that `screen_tile_i8` takes: 63 where pairs u8 * s8 are summed in int16, else 127.
@@ -113,6 +137,19 @@ struct Table {
   /// 16 entries, up to 127, of its table; sums are exact. Returns which keys are below `worst`.
   std::uint32_t (*estimate)(const std::uint8_t* codes, std::size_t n_pairs, const std::uint8_t* tables, const float* shift,
                             const float* factor, const Estimate& query, float* keys);
+
+  /// One running sum for each entry, fused or not, so instruction sets differ. For matrices that stay in the caches.
+  void (*multiply)(const Product& product);
+  /// best[j] = the largest of column j of rows of 16 n_vectors floats, and of what is there where `go_on`.
+  void (*largest)(const float* rows, std::size_t n_rows, std::size_t n_vectors, bool go_on, float* best);
+  /// Rows of 16 n_vectors scores, to which `unused` is added (0, or -1e30 where there is no document), become the gradient of the
+  /// loss by them, nearly 0 in unused places. Returns n_queries times their part of the loss. Row r is to find `k` entries,
+  /// relevant[k r] and so on.
+  double (*softmax_gradient)(float* scores, std::size_t n_rows, std::size_t n_vectors, const float* unused,
+                             const std::int64_t* relevant, std::size_t k, const SoftmaxLoss& loss);
+  /// Moves rows of 16 n_vectors, which are then scaled to length 1, and both moments.
+  void (*adam)(float* rows, const float* gradient, float* first, float* second, std::size_t n_rows, std::size_t n_vectors,
+               const AdamStep& step);
 
   /// `n` values to and from a Dtype; rounding is to nearest even.
   void (*load[3])(const void* from, std::size_t n, float* to);

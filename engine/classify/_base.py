@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_array, as_finite, as_matrix, show
+from .._validate import as_array, as_finite, as_matrix, as_positive, as_share, show
 from ..collection import Collection
 from ..evaluation import accuracy
 from ..evaluation._labels import as_labels
@@ -255,10 +255,7 @@ def as_indicator(y: ArrayLike, *, n: int) -> NDArray[np.bool_]:
 
 def as_temperature(value: object, name: str = "temperature") -> float:
     """`value` as a positive number; a temperature divides similarities."""
-    temperature = as_finite(value, name)
-    if temperature <= 0:
-        raise InvalidArgumentError(f"{name} is {temperature}, expected a number above 0")
-    return temperature
+    return as_positive(value, name)
 
 
 def as_amount(value: object, name: str) -> float:
@@ -267,14 +264,6 @@ def as_amount(value: object, name: str) -> float:
     if amount < 0:
         raise InvalidArgumentError(f"{name} is {amount}, expected a number of at least 0")
     return amount
-
-
-def as_share(value: object, name: str) -> float:
-    """`value` as a number from 0 to 1."""
-    share = as_finite(value, name)
-    if not 0 <= share <= 1:
-        raise InvalidArgumentError(f"{name} is {share}, expected a number from 0 to 1")
-    return share
 
 
 def batches(X: Matrix, size: int = BATCH) -> Iterator[Matrix]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from ..evaluation._labels import as_labels
 from ..exceptions import InvalidArgumentError
 from ._base import check_embeddings, places_of, unit
 
-__all__ = ["Genes", "Search", "State"]
+__all__ = ["Child", "Genes", "Search", "State"]
 
 Rows = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,38 +24,61 @@ FOCUS = 0.2  # share of the classes, the worst ones, whose descriptions are chan
 
 @dataclass
 class State:
-    """Which sentences are in use, and what follows from that.
-
-    A child shares the sums of its parent until it lives on: `rows` are to take the place of those of the classes
-    `changed`.
-    """
+    """Which sentences are in use, and what follows from that."""
 
     active: Mask  # (n_genes,)
     sums: Rows  # of the vectors of each class, (n_classes, dim)
-    changed: NDArray[np.int64]
-    rows: Rows
     products: Rows  # of class sums with labelled rows, (n_classes, n)
     gram: Rows  # of class sums with each other
     fitness: float = -np.inf
+    ledger: Any = None  # what the fitness of a child is told from, where it can be
 
     def settle(self) -> State:
-        """Sums of its own."""
-        if len(self.changed):
-            self.sums = self.sums.copy()
-            self.sums[self.changed] = self.rows
-            self.changed = self.changed[:0]
+        """Itself."""
         return self
 
     @property
     def cosines(self) -> Rows:
         """Of labelled rows with classes, (n, n_classes)."""
-        cosines: Rows = (self.products / self.lengths[:, None]).T
-        return cosines
+        return np.asarray((self.products * (1 / self.lengths)[:, None]).T)
+
+    @property
+    def between(self) -> Rows:
+        """Cosines of classes with each other."""
+        inverse = 1 / self.lengths
+        return np.asarray(self.gram * inverse * inverse[:, None])
 
     @property
     def lengths(self) -> Rows:
         """Of the class sums."""
-        return np.sqrt(np.diag(self.gram))
+        return np.asarray(np.sqrt(self.gram.diagonal()))
+
+
+@dataclass
+class Child:
+    """A state by what differs from its parent: most die young, and most differ in a class or two."""
+
+    parent: State
+    active: Mask
+    changed: NDArray[np.int64]  # classes; the rest is of these alone
+    rows: Rows  # their sums
+    products: Rows  # with labelled rows
+    gram: Rows  # with all class sums
+    fitness: float = -np.inf
+
+    def settle(self) -> State:
+        """The whole state."""
+        sums, products, gram = self.parent.sums.copy(), self.parent.products.copy(), self.parent.gram.copy()
+        sums[self.changed], products[self.changed] = self.rows, self.products
+        gram[self.changed], gram[:, self.changed] = self.gram, self.gram.T
+        return State(self.active, sums, products, gram, self.fitness)
+
+    @property
+    def lengths(self) -> Rows:
+        """Of all class sums."""
+        lengths = self.parent.lengths
+        lengths[self.changed] = np.sqrt(self.gram[np.arange(len(self.changed)), self.changed])
+        return lengths
 
 
 @dataclass(frozen=True)
@@ -118,30 +141,34 @@ class Genes:
     def whole(self, active: Mask) -> State:
         """A state from nothing."""
         n_classes, dim = len(self.classes), self.descriptions.shape[1]
-        none = np.zeros_like(active), np.zeros((n_classes, dim)), np.arange(0), np.empty((0, dim))
-        empty = State(*none, np.zeros((n_classes, self.products.shape[1])), np.zeros((n_classes, n_classes)))
-        return self.changed(empty, active).settle()
+        zeros = np.zeros((n_classes, dim)), np.zeros((n_classes, self.products.shape[1])), np.zeros((n_classes,) * 2)
+        return self.changed(State(np.zeros_like(active), *zeros), active).settle()
 
-    def changed(self, parent: State, active: Mask) -> State:
-        """The state with other sentences than its parent's: only what differs is added or taken off."""
+    def changed(self, parent: State, active: Mask, other: State | None = None) -> Child:
+        """The state with other sentences than its parent's: only what differs is added or taken off.
+
+        Where all sentences of the classes that differ are those of `other`, so are their sums.
+        """
         flips = np.flatnonzero(active != parent.active)
-        signs = np.where(active[flips], 1.0, -1.0)
-        n_shared = np.searchsorted(flips, self.n_templates)
+        signs = np.where(active[flips], 1.0, -1.0)[:, None]
+        n_shared = int(np.searchsorted(flips, self.n_templates))
         shared, own = flips[:n_shared], flips[n_shared:] - self.n_templates
-        owners, starts = np.unique(np.searchsorted(self.offsets, own, side="right") - 1, return_index=True)
+        owner = np.searchsorted(self.offsets, own, side="right") - 1
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        owners = owner[starts]
         changed = np.arange(len(self.classes)) if n_shared else owners
-        rows, products, gram = parent.sums[changed], parent.products.copy(), parent.gram.copy()
+        given = parent if other is None else other
+        rows, products = given.sums[changed], given.products[changed]
         if n_shared:
-            rows += np.tensordot(signs[:n_shared], self.templates[shared], 1)
-            products += np.tensordot(signs[:n_shared], self.template_products[shared], 1)
-        if len(own):
-            weights = signs[n_shared:, None]
-            rows[np.searchsorted(changed, owners)] += np.add.reduceat(weights * self.descriptions[own], starts)
-            products[owners] += np.add.reduceat(weights * self.products[own], starts)
-        block = rows @ parent.sums.T
-        block[:, changed] = rows @ rows.T
-        gram[changed], gram[:, changed] = block, block.T
-        return State(active, parent.sums, changed, rows, products, gram)
+            rows += np.tensordot(signs[:n_shared, 0], self.templates[shared], 1)
+            products += np.tensordot(signs[:n_shared, 0], self.template_products[shared], 1)
+        if len(own) and other is None:
+            places = owners if n_shared else slice(None)
+            rows[places] += summed(signs[n_shared:] * self.descriptions[own], starts)
+            products[places] += summed(signs[n_shared:] * self.products[own], starts)
+        gram = rows @ parent.sums.T
+        gram[:, changed] = rows @ rows.T
+        return Child(parent, active, changed, rows, products, gram)
 
     def complete(self, active: Mask) -> bool:
         """Whether every class has a sentence."""
@@ -151,24 +178,39 @@ class Genes:
         return bool((counts > 0).all() and (np.diff(self.offsets) > 0).all())
 
 
+Born = TypeVar("Born", State, Child)
+
+
 class Search:
     """Makes sets of sentences and judges them."""
 
     def __init__(self, genes: Genes, fitness: Any, rng: np.random.Generator) -> None:
         self.genes, self.fitness, self.rng = genes, fitness, rng
 
-    def judge(self, state: State) -> State:
+    def judge(self, state: Born) -> Born:
         """Sets the fitness."""
         lengths = state.lengths
-        if (lengths > 1e-6).all():  # sentences that cancel out describe nothing
-            between = state.gram / lengths / lengths[:, None]
-            value = self.fitness(state.cosines, self.genes.codes, between)
-            state.fitness = as_finite(value, "what fitness returned")
+        if not (lengths > 1e-6).all():  # sentences that cancel out describe nothing
+            return state
+        codes = self.genes.codes
+        if isinstance(state, Child) and (ledger := self._ledger(state.parent)) is not None:
+            own = 1 / lengths[state.changed, None]
+            value = self.fitness.revised(ledger, codes, state.changed, state.products * own, state.gram * own / lengths)
+        else:
+            whole = state.settle()
+            value = self.fitness(whole.cosines, codes, whole.between)
+        state.fitness = as_finite(value, "what fitness returned")
         return state
 
-    def fittest(self, states: list[State], n: int) -> list[State]:
+    def _ledger(self, parent: State) -> Any:
+        """What the fitness of children is told from; None where it has to be computed from all."""
+        if parent.ledger is None and hasattr(self.fitness, "ledger") and (parent.lengths > 1e-6).all():
+            parent.ledger = self.fitness.ledger(parent.cosines, self.genes.codes, parent.between)
+        return parent.ledger
+
+    def fittest(self, states: Sequence[State | Child], n: int) -> list[State]:
         """The best different ones; of equals the earliest."""
-        different: dict[bytes, State] = {}
+        different: dict[bytes, State | Child] = {}
         for state in states:
             different.setdefault(state.active.tobytes(), state)
         return [state.settle() for state in sorted(different.values(), key=lambda state: -state.fitness)[:n]]
@@ -186,30 +228,32 @@ class Search:
 
     def children(
         self, parents: list[State], kind: str, n_change: int, n_crossover: int, n_mutation: int
-    ) -> list[State]:
+    ) -> list[Child]:
         """New sets from `parents`, judged."""
-        born = []
+        born: list[tuple[State, Mask, State | None]] = []
         pools = [self._pool(parent, kind) for parent in parents]
         for parent, pool in zip(parents, pools, strict=True):
             for add, remove in ((True, False), (False, True), (True, True)):
-                born += [(parent, self._flipped(parent.active, pool, add, remove)) for _ in range(n_change)]
+                born += [(parent, self._flipped(parent.active, pool, add, remove), None) for _ in range(n_change)]
         span = slice(0, self.genes.n_templates) if kind == "templates" else slice(self.genes.n_templates, None)
         for _ in range(n_crossover):
             left, right = (parents[i] for i in self.rng.integers(len(parents), size=2))
             mask = left.active.copy()
             taken = self._crossing(kind, len(mask[span]))
             mask[span] = np.where(taken, right.active[span], mask[span])
-            born.append((left, mask))
+            shared = slice(0, self.genes.n_templates)
+            whole = kind == "descriptions" and np.array_equal(left.active[shared], right.active[shared])
+            born.append((left, mask, right if whole else None))
         for _ in range(n_mutation):
             which = int(self.rng.integers(len(parents)))
             parent, pool, mask = parents[which], pools[which], parents[which].active
             for _ in range(int(self.rng.integers(2, 5))):
                 mask = self._flipped(mask, pool, *((True, False), (False, True), (True, True))[self.rng.integers(3)])
-            born.append((parent, mask))
-        fresh = {mask.tobytes(): (parent, mask) for parent, mask in born if self.genes.complete(mask)}
+            born.append((parent, mask, None))
+        fresh = {each[1].tobytes(): each for each in born if self.genes.complete(each[1])}
         for parent in parents:
             fresh.pop(parent.active.tobytes(), None)
-        return [self.judge(self.genes.changed(parent, mask)) for parent, mask in fresh.values()]
+        return [self.judge(self.genes.changed(*each)) for each in fresh.values()]
 
     def _pool(self, state: State, kind: str) -> NDArray[np.int64]:
         """Genes to change: templates, or the descriptions of the classes that are classified worst."""
@@ -265,6 +309,11 @@ class Search:
         for c in range(len(self.genes.classes)):
             if not mask[span := self.genes.span(c)].any():
                 mask[int(self.rng.integers(span.start, span.stop))] = True
+
+
+def summed(rows: Rows, starts: NDArray[np.int64]) -> Rows:
+    """Sums of runs of rows that begin at `starts`; where each is a run of its own there is nothing to add."""
+    return rows if len(starts) == len(rows) else np.asarray(np.add.reduceat(rows, starts))
 
 
 def as_sentence_rows(value: Any, name: Any, dim: int, n_templates: int) -> Rows:

@@ -32,6 +32,7 @@ Self = TypeVar("Self", bound="TipAdapter")
 TILE = 1 << 21  # affinities of rows to keys held at once
 BETAS = 0.1 + np.arange(200) * (7 - 0.1) / 200
 ALPHAS = 0.1 + np.arange(20) * (3 - 0.1) / 20
+SCALES = (1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 
 
 class TipAdapter(ScoreClassifier):
@@ -50,14 +51,15 @@ class TipAdapter(ScoreClassifier):
         *Multiplies* the cosines with the text vectors.
     n_neighbors : int, optional
         Let only the nearest labelled rows count: one exact search, for caches too large to look at as a whole.
-    search : "grid" or None, default "grid"
-        Where `fit` is given validation rows, take the best of 200 betas from 0.1 to 7 and 20 alphas from 0.1 to 3.
+    search : {"grid", "scales"} or None, default "grid"
+        Where `fit` is given validation rows, take the best of 200 betas from 0.1 to 7 and 20 alphas from 0.1 to 3; with
+        "scales" also of the logit scales 1, 2, 5, 10, 30 and 100, for models whose cosines spread more than CLIP's.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
         Sorted.
-    alpha_, beta_ : float
+    alpha_, beta_, logit_scale_ : float
         Those in use: the settings, or the best of the grid (the first of equals).
     validation_accuracy_ : float
         Of the best of the grid; NaN without validation rows.
@@ -89,7 +91,7 @@ class TipAdapter(ScoreClassifier):
         *,
         logit_scale: float = 100.0,
         n_neighbors: int | None = None,
-        search: Literal["grid"] | None = "grid",
+        search: Literal["grid", "scales"] | None = "grid",
     ) -> None:
         self.alpha = alpha
         self.beta = beta
@@ -127,7 +129,7 @@ class TipAdapter(ScoreClassifier):
             Settings, vectors or labels that cannot be used; a label that is none of `classes`; one of `X_val`, `y_val`
             without the other, or both with ``search=None``.
         """
-        alpha, beta = self._check_settings()
+        self.alpha_, self.beta_, self.logit_scale_ = self._check_settings()
         y = training_labels(X, y)
         X = check_embeddings(X)
         y = as_labels(y, n=len(X))
@@ -140,20 +142,20 @@ class TipAdapter(ScoreClassifier):
         order = np.argsort(codes, kind="stable")  # the rows of a class side by side
         self._keys, self._codes, self._text = as_matrix(unit(X), "X")[order], codes[order], text
         self.classes_, self.n_features_in_ = names, X.shape[1]
-        self.alpha_, self.beta_, self.validation_accuracy_ = alpha, beta, float("nan")
+        self.validation_accuracy_ = float("nan")
         if X_val is not None and y_val is not None:
             rows = refuse_zero(check_embeddings(X_val, "X_val", dim=X.shape[1]), "X_val")
             self._search_grid(rows, places_of(as_labels(y_val, "y_val", n=len(rows)), names, "y_val"))
         warn_if_one(names)
         return self
 
-    def _check_settings(self) -> tuple[float, float]:
-        as_temperature(self.logit_scale, "logit_scale")
+    def _check_settings(self) -> tuple[float, float, float]:
         if self.n_neighbors is not None:
             as_count(self.n_neighbors, "n_neighbors")
-        if self.search not in ("grid", None):
-            raise InvalidArgumentError(f"search is {show(self.search)}, expected 'grid' or None")
-        return as_amount(self.alpha, "alpha"), as_amount(self.beta, "beta")
+        if self.search not in ("grid", "scales", None):
+            raise InvalidArgumentError(f"search is {show(self.search)}, expected 'grid', 'scales' or None")
+        scale = as_temperature(self.logit_scale, "logit_scale")
+        return as_amount(self.alpha, "alpha"), as_amount(self.beta, "beta"), scale
 
     def _queries(self, X: ArrayLike) -> Matrix:
         return refuse_zero(super()._queries(X))
@@ -170,7 +172,7 @@ class TipAdapter(ScoreClassifier):
 
     def _from_text(self, X: Matrix) -> NDArray[Any]:
         """The zero-shot scores, shape (n, n_classes)."""
-        return self.logit_scale * similarities(X, self._text) if len(self._text) else np.zeros(1)
+        return self.logit_scale_ * similarities(X, self._text) if len(self._text) else np.zeros(1)
 
     def _near(self, X: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
         """Cosine distances to labelled rows, (n, n_keys or n_neighbors), and their classes: of all, or for each row."""
@@ -193,16 +195,19 @@ class TipAdapter(ScoreClassifier):
         return weighed.reshape(shape).astype(np.float64, copy=False)
 
     def _search_grid(self, X: Matrix, codes: NDArray[np.int64]) -> None:
-        """Keep the alpha and beta that predict most of the rows right."""
-        hits = np.zeros((len(BETAS), len(ALPHAS)), np.int64)
+        """Keep the settings that predict most of the rows right."""
+        scales = np.array(SCALES) if self.search == "scales" and len(self._text) else np.array([self.logit_scale_])
+        hits = np.zeros((len(scales), len(BETAS), len(ALPHAS)), np.int64)
         step = self._rows_at_once()
         for start, part in zip(range(0, len(X), step), batches(X, step), strict=True):
-            text, near, own = self._from_text(part), self._near(part), codes[start : start + step]
+            text, near, own = self._from_text(part) / self.logit_scale_, self._near(part), codes[start : start + step]
             for i, beta in enumerate(BETAS):
                 cache = self._from_cache(*near, beta)
-                hits[i] += [((text + alpha * cache).argmax(axis=1) == own).sum() for alpha in ALPHAS]
+                for scaled, scale in zip(hits, scales, strict=True):
+                    scaled[i] += [((scale * text + alpha * cache).argmax(axis=1) == own).sum() for alpha in ALPHAS]
         best = np.unravel_index(hits.argmax(), hits.shape)
-        self.beta_, self.alpha_ = float(BETAS[best[0]]), float(ALPHAS[best[1]])
+        self.logit_scale_, self.beta_ = float(scales[best[0]]), float(BETAS[best[1]])
+        self.alpha_ = float(ALPHAS[best[2]])
         self.validation_accuracy_ = float(hits[best] / len(X))
 
 

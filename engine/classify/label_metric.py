@@ -14,12 +14,14 @@ from ..evaluation._labels import as_labels
 from ..exact import topk
 from ..exceptions import InvalidArgumentError
 from ..index import Index
-from ._base import as_temperature, check_embeddings, places_of
+from ._base import as_share, as_temperature, check_embeddings, places_of
 
 __all__ = ["FrechetPredictor", "LabelMetric", "locus", "next_class"]
 
 Distances = NDArray[np.float64]
 PIVOTS = 512  # labels by way of which the triangle inequality is tried
+MIXTURES = 500  # of observed labels, by which the recall of a graph is measured, peaked ones and flat ones
+LEAST_POOL = 16
 
 
 class LabelMetric:
@@ -189,13 +191,18 @@ class FrechetPredictor:
     temperature : float, optional
         Take ``p ** (1 / temperature)``, normalised, for the probabilities: below 1 sharper, above 1 flatter.
     kind : {"exact", "graph"}, default "exact"
-        Of the index, where there is one: "graph" is approximate, its recall is calibrated on queries like labels;
-        a mean of several labels lies between them, where a walk finds less, so measure before you trust it.
+        Of the index, where there is one. "graph" takes long to build and finds the best label nearly always: a mean of
+        labels lies between them, where a walk finds less than near rows of its own, so `recall` is measured on means.
+    recall : float, default 0.99
+        For "graph": share of predictions that are to be the exact ones, for mixtures of observed labels both peaked
+        and flat.
 
     Attributes
     ----------
     index_ : Index or None
         Of label vectors.
+    ef_ : int or None
+        For "graph": rows that a walk keeps in its pool, the fewest of a power of two that reach `recall`.
 
     References
     ----------
@@ -218,6 +225,7 @@ class FrechetPredictor:
         power: float = 2.0,
         temperature: float | None = None,
         kind: Literal["exact", "graph"] = "exact",
+        recall: float = 0.99,
     ) -> None:
         if not isinstance(metric, LabelMetric):
             raise InvalidArgumentError(f"metric is {show(metric)}, expected a LabelMetric")
@@ -229,11 +237,16 @@ class FrechetPredictor:
         self.power = as_temperature(power, "power")
         self.temperature = None if temperature is None else as_temperature(temperature)
         as_choice(kind, "kind", ("exact", "graph"))
+        if as_share(recall, "recall") == 0:
+            raise InvalidArgumentError("recall is 0.0, expected a number above 0")
         self.index_: Index | None = None
+        self.ef_: int | None = None
         if metric.embeddings is not None and self.power == 2:
             self.index_ = Index(metric.embeddings.shape[1], metric="l2", kind=kind)
             self.index_.add(metric.embeddings)
             self._seen = metric.embeddings[places].astype(np.float64)
+            if kind == "graph":
+                self.ef_ = self._pool_for(recall)
         else:
             self._costs = as_matrix((metric.rows(self.observed) ** self.power).T, "costs")
 
@@ -241,7 +254,7 @@ class FrechetPredictor:
         """The best label for each row of probabilities over `observed`, shape (n,)."""
         return self.rank(probs, 1)[0][:, 0]
 
-    def rank(self, probs: ArrayLike, k: int, *, recall: float | None = None) -> tuple[NDArray[Any], Distances]:
+    def rank(self, probs: ArrayLike, k: int) -> tuple[NDArray[Any], Distances]:
         """The `k` best labels for each row, and what each costs: ``sum(p_k * d ** power)``.
 
         Parameters
@@ -249,8 +262,6 @@ class FrechetPredictor:
         probs : array_like, shape (n, n_classes)
             Rows sum to 1.
         k : int
-        recall : float, optional
-            For ``kind="graph"``: how sure to be, as for `Index.search`.
 
         Returns
         -------
@@ -266,12 +277,27 @@ class FrechetPredictor:
             return self.metric.labels[found.ids], found.distances.astype(np.float64)
         means = shares @ self._seen
         spread = shares @ np.square(self._seen).sum(axis=1) - np.square(means).sum(axis=1)
-        found = self.index_.search(as_matrix(means, "probs"), k, recall=recall)
+        found = self.index_.search(as_matrix(means, "probs"), k, ef=None if self.ef_ is None else max(self.ef_, k))
         return self.metric.labels[found.ids], found.distances + np.maximum(spread, 0)[:, None]
 
     def expected_distance(self, y_pred: ArrayLike, y_true: ArrayLike) -> float:
         """Mean of ``d ** power`` between what was predicted and what is true."""
         return float((self.metric.between(y_pred, y_true) ** self.power).mean())
+
+    def _pool_for(self, recall: float) -> int:
+        """The smallest pool that finds the exact answer to such a share of random mixtures, peaked and flat ones."""
+        assert self.index_ is not None
+        rng = np.random.default_rng(0)
+        shares = [rng.dirichlet(np.full(len(self.observed), each), MIXTURES) for each in (0.02, 1.0)]
+        means = as_matrix(np.concatenate(shares) @ self._seen, "probs")
+        best = topk(means, self.metric.embeddings, 1, metric="l2").distances  # type: ignore[arg-type]
+        ef = LEAST_POOL
+        while ef < len(self.metric):
+            same = self.index_.search(means, 1, ef=ef).distances <= best
+            if same.reshape(2, -1).mean(axis=1).min() >= recall:
+                break
+            ef *= 2
+        return ef
 
     def _shares(self, probs: ArrayLike) -> Distances:
         shares = as_array(probs, "probs").astype(np.float64)

@@ -19,6 +19,7 @@ __all__ = ["ProAPOFitness", "PromptOptimizer"]
 
 Self = TypeVar("Self", bound="PromptOptimizer")
 Rows = NDArray[np.float64]
+SAFE_SCALE = 300.0  # exp(-2 * 300) is a float64, and cosines differ by 2 at most
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,85 @@ class ProAPOFitness:
 
     def __call__(self, cosines: Rows, codes: NDArray[np.int64], between: Rows) -> float:
         """Of the cosines of rows with class vectors, (n, n_classes), and of class vectors with each other."""
-        own = cosines[np.arange(len(codes)), codes, None]
-        n_better = (cosines > own).sum(axis=1)
-        # Of equal scores the first class is predicted.
-        n_better += ((cosines == own) & (np.arange(cosines.shape[1]) < codes[:, None])).sum(axis=1)
-        powers = self.logit_scale * (cosines - own)
-        largest = powers.max(axis=1)
-        entropy = (largest + np.log(np.exp(powers - largest[:, None]).sum(axis=1))).mean()
-        norm = np.sqrt((np.square(between).sum() - np.square(np.diag(between)).sum()) / 2)  # each pair once
-        top1, top5 = 100 * (n_better < 1).mean(), 100 * (n_better < 5).mean()
+        scores = np.ascontiguousarray(cosines.T)  # so that sums over classes add whole rows
+        own = scores[codes, np.arange(len(codes))]
+        n_better = beaten(scores, own, np.arange(len(scores)), codes)
+        scores -= own
+        scores *= self.logit_scale
+        largest = scores.max(axis=0)
+        scores -= largest
+        entropy = (largest + np.log(np.exp(scores, out=scores).sum(axis=0))).mean()
+        return self._value(n_better, entropy, square_sum(between) - square_sum(between.diagonal()))
+
+    def ledger(self, cosines: Rows, codes: NDArray[np.int64], between: Rows) -> Ledger | None:
+        """What `revised` goes on from; None where sums of exponentials could leave float64."""
+        if self.logit_scale > SAFE_SCALE:
+            return None
+        scores = np.ascontiguousarray(cosines.T)
+        own = scores[codes, np.arange(len(codes))]
+        powers = self._powers(scores)
+        n_better = beaten(scores, own, np.arange(len(scores)), codes)
+        return Ledger(scores, powers, powers.sum(axis=0), own, n_better, between, square_sum(between) - len(between))
+
+    def revised(
+        self, ledger: Ledger, codes: NDArray[np.int64], changed: NDArray[np.int64], scores: Rows, between: Rows
+    ) -> float:
+        """What a call would return if the cosines of the classes `changed` were others: with the rows `scores`, shape
+        (n_changed, n), with classes `between`, shape (n_changed, n_classes).
+        """
+        before, old_powers, powers = ledger.scores[changed], ledger.powers[changed], self._powers(scores)
+        totals = ledger.totals + (powers.sum(axis=0) - old_powers.sum(axis=0))
+        # Rows whose sum was mostly that of changed classes have lost digits, those of changed classes all else.
+        place = np.full(len(ledger.scores), -1)
+        place[changed] = np.arange(len(changed))
+        own, n_better, anew = ledger.own.copy(), ledger.n_better.copy(), place[codes] >= 0
+        own[anew] = scores[place[codes[anew]], np.flatnonzero(anew)]
+        n_better += beaten(scores, own, changed, codes) - beaten(before, own, changed, codes)
+        if anew.any():
+            every = ledger.scores[:, anew]
+            every[changed] = scores[:, anew]
+            n_better[anew] = beaten(every, own[anew], np.arange(len(every)), codes[anew])
+        if (lost := totals < 1e-6 * ledger.totals).any():
+            every = ledger.powers[:, lost]
+            every[changed] = powers[:, lost]
+            totals[lost] = every.sum(axis=0)
+        entropy = (np.log(totals) - self.logit_scale * (own - 1)).mean()
+        squares = ledger.squares
+        for sign, part in ((-1, ledger.between[changed]), (1, between)):  # a changed pair is in two rows
+            squares += sign * (2 * square_sum(part) - square_sum(part[:, changed]))
+        return self._value(n_better, entropy, squares)
+
+    def _powers(self, scores: Rows) -> Rows:
+        return np.asarray(np.exp(self.logit_scale * (scores - 1)))
+
+    def _value(self, n_better: NDArray[np.int64], entropy: float, squares: float) -> float:
+        top1, top5 = (100 * np.count_nonzero(n_better < k) / len(n_better) for k in (1, 5))
+        norm = np.sqrt(max(squares, 0) / 2)  # each pair is in it twice
         return float(self.top1 * top1 + self.top5 * top5 + self.redundancy * norm - self.ce * entropy)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the fitness of class vectors is summed from, so that a few classes can change without the rest."""
+
+    scores: Rows  # cosines of classes with rows, (n_classes, n)
+    powers: Rows  # exp(logit_scale * (scores - 1))
+    totals: Rows  # sums of these over the classes, (n,)
+    own: Rows  # scores of the true classes, (n,)
+    n_better: NDArray[np.int64]  # classes before the true one, (n,)
+    between: Rows  # cosines of classes with each other
+    squares: float  # the sum of their squares, but for those with themselves
+
+
+def beaten(scores: Rows, own: Rows, classes: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of `classes` come before the true one of each row; of equal scores the first class does."""
+    before = (scores > own) | ((scores == own) & (classes[:, None] < codes))
+    return np.asarray(np.count_nonzero(before, axis=0))
+
+
+def square_sum(rows: Rows) -> float:
+    flat = rows.ravel()
+    return float(flat @ flat)
 
 
 class PromptOptimizer(Estimator):

@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._extras import require
 from .._validate import as_choice, as_count, as_flag, as_matrix, show
 from ..exact import METRICS, topk
 from ..exceptions import InvalidArgumentError
@@ -34,7 +33,7 @@ Rows = NDArray[np.float64]
 
 
 class SubclassPrototypes(PrototypeClassifier):
-    """Split each class into sub-classes, and predict the class of the nearest of their means.
+    """Split each class into sub-classes, and predict the class of the nearest of their means, or by all of them.
 
     Parameters
     ----------
@@ -43,12 +42,16 @@ class SubclassPrototypes(PrototypeClassifier):
     method : {"lelp", "kmeans", "pca_sign"}, default "lelp"
         ``"lelp"``: a row belongs to the largest of its scores along the first principal axes of its class, after a
         random rotation that evens them out. ``"pca_sign"``: to the axis and side on which it lies farthest.
-        ``"kmeans"``: to its cluster (scikit-learn).
+        ``"kmeans"``: to its cluster.
     null_space : bool, default True
         Leave out of "lelp" and "pca_sign" the directions that tell classes apart: those of the class vectors.
+    soft : bool, default False
+        A class is the mixture of its sub-classes: its score is ``temperature * log(sum(share * exp(s / temperature)))``
+        over the similarities `s` of their means and their shares of its rows, not the largest `s` alone; and "lelp"
+        divides each row among sub-classes by a softmax of its scores.
     metric : {"cosine", "ip", "l2"}, default "cosine"
     temperature : float, default 1.0
-        Divides similarities before each softmax.
+        Divides similarities, and the scores of "lelp", before each softmax. Towards 0, soft is not soft.
     random_state : int, optional, default 0
 
     Attributes
@@ -59,6 +62,8 @@ class SubclassPrototypes(PrototypeClassifier):
         Means of the sub-classes, class by class; sub-classes without a row have none.
     subclass_of_ : ndarray, shape (n_prototypes,), int64
         The place in `classes_` of the class of each prototype.
+    share_ : ndarray, shape (n_prototypes,), float64
+        Of the rows of its class.
 
     References
     ----------
@@ -82,6 +87,7 @@ class SubclassPrototypes(PrototypeClassifier):
         *,
         method: Literal["lelp", "kmeans", "pca_sign"] = "lelp",
         null_space: bool = True,
+        soft: bool = False,
         metric: Metric = "cosine",
         temperature: float = 1.0,
         random_state: int | None = 0,
@@ -89,6 +95,7 @@ class SubclassPrototypes(PrototypeClassifier):
         self.n_subclasses = n_subclasses
         self.method = method
         self.null_space = null_space
+        self.soft = soft
         self.metric = metric
         self.temperature = temperature
         self.random_state = random_state
@@ -124,14 +131,17 @@ class SubclassPrototypes(PrototypeClassifier):
         few = classes[np.bincount(codes) < self.n_subclasses].tolist()
         if few:
             warnings.warn(f"fewer rows than n_subclasses ({self.n_subclasses}) in {show(few)}", stacklevel=2)
-        prototypes, owners = [], []
+        prototypes, owners, sizes = [], [], []
         for code, name in enumerate(classes.tolist()):
             own = np.flatnonzero(codes == code)
             parts = self._split(X[own] if self.method == "kmeans" else rows[own], name, rng)
-            found, parts = np.unique(parts, return_inverse=True)
-            prototypes.append(class_sums(X[own], parts, len(found)) / np.bincount(parts)[:, None])
-            owners += [code] * len(found)
+            parts = parts[:, parts.any(axis=0)]
+            totals = parts.sum(axis=0)
+            prototypes.append(parts.T @ X[own].astype(np.float64) / totals[:, None])
+            owners += [code] * len(totals)
+            sizes.append(totals / len(own))
         self.prototypes_, self.subclass_of_ = as_matrix(np.concatenate(prototypes), "X"), np.array(owners)
+        self.share_ = np.concatenate(sizes)
         if self.metric == "cosine":
             refuse_zero(self.prototypes_, "the means of sub-classes")
         self.classes_, self.n_features_in_ = classes, X.shape[1]
@@ -139,7 +149,10 @@ class SubclassPrototypes(PrototypeClassifier):
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The class of the nearest prototype of each row, shape (n,)."""
+        """The class of the nearest prototype of each row, or of the largest score where that is soft, shape (n,)."""
+        if self.soft:
+            best: NDArray[Any] = self.classes_[self.class_scores(X).argmax(axis=1)]
+            return best
         queries = self._queries(X)
         nearest = topk(queries, self.prototypes_, 1, metric=self.metric).ids[:, 0]
         labels: NDArray[Any] = self.classes_[self.subclass_of_[nearest]]
@@ -157,14 +170,27 @@ class SubclassPrototypes(PrototypeClassifier):
         parts = []
         for batch in batches(queries):
             similar = similarities(batch, self.prototypes_, self.metric)
-            whole = softmax(np.maximum.reduceat(similar, starts, axis=1), self._temperature())
+            whole = softmax(self._of_classes(similar), self._temperature())
+            if self.soft:
+                similar = similar + self._temperature() * np.log(self.share_)
             inner = [softmax(part, self._temperature()) for part in np.split(similar, starts[1:], axis=1)]
             parts.append(np.concatenate([whole[:, [c]] * part for c, part in enumerate(inner)], axis=1))
         return np.concatenate(parts)
 
     def _score(self, X: Matrix) -> Matrix:
-        """The similarity of the nearest prototype of each class."""
-        return np.maximum.reduceat(similarities(X, self.prototypes_, self.metric), self._starts(), axis=1)
+        """The similarity of the nearest prototype of each class, or of their mixture."""
+        return self._of_classes(similarities(X, self.prototypes_, self.metric)).astype(np.float32)
+
+    def _of_classes(self, similar: NDArray[Any]) -> NDArray[Any]:
+        """Scores of classes from the similarities of their prototypes."""
+        starts = self._starts()
+        tops = np.maximum.reduceat(similar, starts, axis=1)
+        if not self.soft:
+            return tops
+        with np.errstate(under="ignore"):
+            below = similar - tops[:, self.subclass_of_].astype(np.float64)
+            powers = np.exp(below / self._temperature()) * self.share_
+        return np.asarray(tops + self._temperature() * np.log(np.add.reduceat(powers, starts, axis=1)))
 
     def _starts(self) -> NDArray[np.int64]:
         """Where the prototypes of each class begin."""
@@ -175,26 +201,27 @@ class SubclassPrototypes(PrototypeClassifier):
         as_choice(self.method, "method", ("lelp", "kmeans", "pca_sign"))
         as_choice(self.metric, "metric", METRICS)
         as_flag(self.null_space, "null_space")
+        as_flag(self.soft, "soft")
         as_temperature(self.temperature)
 
-    def _split(self, rows: NDArray[Any], name: Any, rng: np.random.Generator) -> NDArray[Any]:
-        """The sub-class of each row of a class."""
+    def _split(self, rows: NDArray[Any], name: Any, rng: np.random.Generator) -> Rows:
+        """How much of each row of a class belongs to each sub-class, shape (n, n_subclasses)."""
         n_parts = min(self.n_subclasses, len(rows))
-        if n_parts == 1:
-            return np.zeros(len(rows), np.int64)
-        if n_parts == len(rows):
-            return np.arange(n_parts)
+        if n_parts in (1, len(rows)):
+            return np.eye(len(rows), n_parts) if n_parts > 1 else np.ones((len(rows), 1))
         if self.method == "kmeans":
-            kmeans = require("sklearn.cluster", "method='kmeans'").KMeans
-            seed = int(rng.integers(2**31))
-            return np.asarray(kmeans(n_parts, n_init=10, random_state=seed).fit_predict(rows))
+            from ..discovery import NCDKMeans  # on first use: discovery stands on this package
+
+            clusters = NCDKMeans(n_parts, random_state=int(rng.integers(2**31))).fit(rows)
+            return np.asarray(np.eye(n_parts)[clusters.labels_])
         if self.method == "lelp":
             rotation = np.linalg.qr(rng.standard_normal((n_parts, n_parts)))[0]
             scores = principal_scores(rows, n_parts, name) @ rotation
-            return np.asarray((scores / scores.std(axis=0)).argmax(axis=1))
+            scores /= scores.std(axis=0)
+            return softmax(scores, self._temperature()) if self.soft else np.eye(n_parts)[scores.argmax(axis=1)]
         scores = principal_scores(rows, (n_parts + 1) // 2, name)
         sides = np.stack([scores, -scores], axis=2).reshape(len(rows), -1)
-        return np.asarray(sides[:, :n_parts].argmax(axis=1))
+        return np.asarray(np.eye(n_parts)[sides[:, :n_parts].argmax(axis=1)])
 
 
 def without(rows: Rows, vectors: NDArray[Any]) -> Rows:

@@ -3,7 +3,7 @@
 What the numbers prove, and what they do not, is said in docs/limit.md.
 """
 
-from .baselines import BM25, RandomAdditive, RandomMaxSim
+from .baselines import RandomAdditive, RandomMaxSim
 from .bounds import dimension_lower_bound, max_gap, max_margin
 from .constructions import CyclicEmbedding, SimplexEmbedding, cyclic_embedding, simplex_embedding
 from .critical import CRITICAL_N, CriticalN, critical_n, critical_n_fit
@@ -13,6 +13,7 @@ from .free import FreeEmbedding
 from .patterns import average_query_strength, graph_density, make_qrels
 from .realizable import Realizable, realizable_subsets
 from .report import CapacityReport, ReportRow, capacity_report
+from .words import BM25, SparseWords
 
 __all__ = [
     "BM25",
@@ -27,6 +28,7 @@ __all__ = [
     "Realizable",
     "ReportRow",
     "SimplexEmbedding",
+    "SparseWords",
     "average_query_strength",
     "capacity_report",
     "critical_n",

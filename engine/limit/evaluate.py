@@ -12,13 +12,14 @@ from .._validate import as_count, as_matrix, show
 from ..collection import Collection
 from ..exact import topk
 from ..exceptions import InvalidArgumentError
+from ..multivector import MultiVectorIndex
 from ..protocols import Encoder
 from .dataset import LimitDataset
 from .patterns import as_qrels
 
 __all__ = ["Retriever", "evaluate", "recalls", "score_ranks"]
 
-Retriever = Encoder | Collection | Callable[[list[str]], ArrayLike] | tuple[ArrayLike, ArrayLike] | NDArray[Any]
+Retriever = Encoder | Collection | Callable[[list[str]], ArrayLike] | tuple[Any, Any] | NDArray[Any]
 BLOCK_BYTES = 64 << 20  # scores of one block of queries
 
 
@@ -28,9 +29,10 @@ def evaluate(dataset: LimitDataset, retriever: Retriever, ks: Sequence[int] = (2
     Parameters
     ----------
     dataset : LimitDataset
-    retriever : encoder, Collection, pair of matrices, callable or score matrix
+    retriever : encoder, Collection, pair, callable or score matrix
         An encoder of queries and documents; a collection of the documents with ids 0, 1, ..., and an encoder;
-        embeddings (queries, documents), compared by cosine; a function from a list of queries to scores
+        embeddings (queries, documents), compared by cosine; sets of query vectors and a `MultiVectorIndex` of the
+        documents with ids 0, 1, ...; a function from a list of queries to scores
         (n_queries, n_docs), called with a block of queries at a time; or all those scores, larger is better.
         NaN is refused.
     ks : sequence of int, default (2, 10, 20, 100)
@@ -75,16 +77,27 @@ def ranks(dataset: LimitDataset, retriever: Retriever, qrels: NDArray[np.int64],
     if isinstance(retriever, Encoder):
         retriever = (retriever.encode_queries(texts), retriever.encode_documents(dataset.documents))
     if isinstance(retriever, Collection):
-        if len(retriever) != n:
-            raise InvalidArgumentError(f"retriever has {len(retriever)} rows, expected {n}: the documents")
-        found = retriever.search(texts, min(k, n))
-        if (found.ids >= n).any():
-            raise InvalidArgumentError(f"retriever has the id {found.ids.max()}, expected 0 to {n - 1}: the documents")
-        return found_ranks(found.ids, qrels, n)
+        return searched(retriever, texts, qrels, n, k)
     if isinstance(retriever, tuple) and len(retriever) == 2:
         queries, documents = retriever
+        if isinstance(documents, MultiVectorIndex):
+            return searched(documents, queries, qrels, n, k)
         return found_ranks(search(queries, documents, len(texts), n, min(k, n)), qrels, n)
     return np.concatenate([score_ranks(scores, qrels[rows]) for rows, scores in blocks(retriever, texts, n)])
+
+
+def searched(
+    index: Collection | MultiVectorIndex, queries: Any, qrels: NDArray[np.int64], n: int, k: int
+) -> NDArray[np.int64]:
+    """`ranks` by an index of the documents."""
+    if len(index) != n:
+        raise InvalidArgumentError(f"retriever has {len(index)} rows, expected {n}: the documents")
+    found = index.search(queries, min(k, n))
+    if len(found) != len(qrels):
+        raise InvalidArgumentError(f"{len(found)} queries were given, expected {len(qrels)}: one a text")
+    if (found.ids >= n).any():
+        raise InvalidArgumentError(f"retriever has the id {found.ids.max()}, expected 0 to {n - 1}: the documents")
+    return found_ranks(found.ids, qrels, n)
 
 
 def search(queries: ArrayLike, documents: ArrayLike, n_queries: int, n: int, k: int) -> NDArray[np.int64]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_choice, as_count, as_finite, as_flag, as_threads
+from .. import _core
+from .._validate import as_choice, as_count, as_finite, as_flag, as_positive, as_threads
 from ..exceptions import InvalidArgumentError
+from . import _descent
 from .patterns import as_qrels, check_k, check_memory
 
 __all__ = ["FreeEmbedding", "StopReason", "margins"]
@@ -59,6 +61,9 @@ class FreeEmbedding:
         Loss of a query: the mean of -log of its documents' softmax, or -log of their sum, which a query may lower by
         one of them alone, so that it seldom solves anything; needs a temperature of at least 0.025.
     dtype : {"float32", "float64"}, default "float32"
+        float32 runs in the core, float64 in numpy.
+    device : str, optional
+        A device of torch, such as "cuda": steps run there, one start after the other. Default: no torch.
     time_limit : float, optional
         Seconds, after which the best so far is the result, and `stop_reason_` is "time_limit".
     force : bool, default False
@@ -83,9 +88,9 @@ class FreeEmbedding:
 
     Notes
     -----
-    Full batch: softmax over all documents, Adam, rows scaled back to unit length after each step. float32 runs in code
-    compiled by numba where that is installed (the extra ``limit``), in numpy otherwise. What it reaches is what descent
-    reaches, not what exists: see `cyclic_embedding`.
+    Full batch: softmax over all documents, Adam, rows scaled back to unit length after each step. In float32 the core
+    takes a block of queries at a time, whose scores stay in the caches. What comes out is what descent reaches, not
+    what exists: see `cyclic_embedding`. The path to a GPU is tested on torch's CPU device alone: none was at hand.
 
     References
     ----------
@@ -112,16 +117,17 @@ class FreeEmbedding:
         n_restarts: int = 1,
         positives: Literal["mean", "sum"] = "mean",
         dtype: Literal["float32", "float64"] = "float32",
+        device: str | None = None,
         time_limit: float | None = None,
         force: bool = False,
         random_state: int = 42,
     ) -> None:
         self.d = as_count(d, "d")
         self.k = as_count(k, "k")
-        self.temperature = positive(temperature, "temperature")
+        self.temperature = as_positive(temperature, "temperature")
         if positives == "sum" and temperature < 0.025:  # exp(-2 / temperature) has to be a float32
             raise InvalidArgumentError(f"temperature is {temperature}, expected at least 0.025 with positives='sum'")
-        self.lr = positive(lr, "lr")
+        self.lr = as_positive(lr, "lr")
         self.max_iter = as_count(max_iter, "max_iter")
         self.patience = as_count(patience, "patience")
         self.min_delta = as_finite(min_delta, "min_delta")
@@ -129,7 +135,8 @@ class FreeEmbedding:
         self.n_restarts = as_count(n_restarts, "n_restarts")
         self.positives = as_choice(positives, "positives", ("mean", "sum"))
         self.dtype = as_choice(dtype, "dtype", ("float32", "float64"))
-        self.time_limit = None if time_limit is None else positive(time_limit, "time_limit")
+        self.device = device
+        self.time_limit = None if time_limit is None else as_positive(time_limit, "time_limit")
         self.force = as_flag(force, "force")
         self.random_state = random_state
 
@@ -159,7 +166,7 @@ class FreeEmbedding:
         if rows.shape[1] != self.k or (rows < 0).any():
             raise InvalidArgumentError(f"qrels has rows of up to {rows.shape[1]} documents, expected {self.k} in each")
         m, steps = len(rows), len(rows) * n_docs * self.d
-        # Vectors, gradients and both moments in 8 bytes, and, without numba, the scores.
+        # Vectors, gradients and both moments in 8 bytes, and, in numpy, the scores.
         check_memory(8 * (4 * (m + n_docs) * self.d + 2 * m * n_docs), f"{m} queries and {n_docs} documents")
         if steps > BIG and not self.force:
             raise InvalidArgumentError(
@@ -178,13 +185,13 @@ class FreeEmbedding:
 
     def _best(self, qrels: NDArray[np.int64], n_docs: int, until: float) -> Run:
         """The first of the starts that solves it, or the most accurate one; the same with any number of threads."""
-        descend, compiled = steps_for(self.dtype)
+        descend, threads = steps_for(self.dtype, self.device)
         solved = [threading.Event() for _ in range(self.n_restarts)]
 
         def start(i: int) -> Run | None:
             return self._run(i, qrels, n_docs, until, descend, solved)
 
-        with ThreadPoolExecutor(min(self.n_restarts, as_threads(None)) if compiled else 1) as pool:
+        with ThreadPoolExecutor(min(self.n_restarts, as_threads(None)) if threads else 1) as pool:
             runs = [run for run in pool.map(start, range(self.n_restarts)) if run is not None]
         return max(runs, key=lambda run: run.accuracy)
 
@@ -229,15 +236,13 @@ class FreeEmbedding:
                 return Run(best, queries, documents, losses, reason)
 
 
-def steps_for(dtype: str) -> tuple[Callable[..., None], bool]:
-    """The function that takes steps, and whether it is compiled."""
-    if dtype == "float32" and find_spec("numba") and find_spec("scipy"):  # numba's products are scipy's
-        from ._descent_jit import descend as compiled
+def steps_for(dtype: str, device: str | None = None) -> tuple[Callable[..., None], bool]:
+    """The function that takes steps, and whether starts in threads are faster for it."""
+    if device is not None:
+        from . import _descent_torch
 
-        return compiled, True
-    from ._descent import descend
-
-    return descend, False
+        return partial(_descent_torch.descend, _descent_torch.as_device(device)), False
+    return (_core.descend, True) if dtype == "float32" else (_descent.descend, False)
 
 
 def margins(queries: Matrix, documents: Matrix, qrels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -260,17 +265,10 @@ def accuracy(queries: Matrix, documents: Matrix, qrels: NDArray[np.int64]) -> fl
     for start in range(0, len(qrels), step):
         scores = queries[start : start + step] @ documents.T
         own = np.take_along_axis(scores, qrels[start : start + step], axis=1)
-        beyond = np.partition(scores, -k - 1, axis=1)[:, -k - 1]  # the best that is not among the k
-        hits += int((own > beyond[:, None]).sum())
+        for column in own.T:  # counting is faster than sorting for the few documents of a query
+            hits += int(((scores >= column[:, None]).sum(axis=1) <= k).sum())
     return hits / qrels.size
 
 
 def unit(rows: Matrix) -> Matrix:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-def positive(value: object, name: str) -> float:
-    number = as_finite(value, name)
-    if number <= 0:
-        raise InvalidArgumentError(f"{name} is {number}, expected above 0")
-    return number

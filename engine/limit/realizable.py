@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validate import as_choice, as_count, as_matrix
+from .._validate import as_choice, as_count, as_matrix, as_positive
 from ..exceptions import InvalidArgumentError, UnsupportedError
-from .free import margins, positive
+from .free import margins
 from .patterns import as_qrels, check_k, make_qrels
 
 __all__ = ["Realizable", "realizable_subsets"]
@@ -107,7 +107,7 @@ def realizable_subsets(
     rows = chosen(n, k, as_count(n_samples, "n_samples"), random_state) if subsets is None else as_qrels(subsets, n)
     if rows.shape[1] != k or (rows < 0).any():
         raise InvalidArgumentError(f"subsets has rows of up to {rows.shape[1]} documents, expected {k} in each")
-    until = np.inf if time_limit is None else perf_counter() + positive(time_limit, "time_limit")
+    until = np.inf if time_limit is None else perf_counter() + as_positive(time_limit, "time_limit")
     vectors /= np.linalg.norm(vectors, axis=1).max() or 1  # so that one tolerance fits all
 
     mask = np.zeros(len(rows), np.bool_)

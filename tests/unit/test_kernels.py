@@ -86,6 +86,48 @@ def test_store_rounds_to_nearest_even(case: Case) -> None:
         np.testing.assert_array_equal(np.asarray(raw).view(expected.dtype), expected)
 
 
+@pytest.mark.parametrize("dim", [1, 7, 16, 33, 100])
+def test_largest_products_of_sets(dim: int, rng: np.random.Generator) -> None:
+    """`multiply` and `largest`: tails of rows and of columns, sets longer than a block of either."""
+    sizes, lengths = [1, 2, 24, 25, 70], [1, 5, 16, 300]
+    rows, queries = (rng.standard_normal((sum(n), dim)).astype(np.float32) for n in (sizes, lengths))
+    offsets, starts = (np.cumsum([0, *n]) for n in (sizes, lengths))
+    listed = np.array([4, 0, 2, 3, 1, 1])
+    found = _core.maxsim(queries, starts, rows, offsets, listed, 2)
+    products = queries.astype(np.float64) @ rows.astype(np.float64).T
+    largest = np.maximum.reduceat(products, offsets[:-1], axis=1)
+    expected = np.add.reduceat(largest, starts[:-1], axis=0)[:, listed]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize(("n", "d", "k"), [(3, 2, 1), (16, 4, 2), (17, 16, 5), (100, 33, 2)])
+def test_a_step_of_descent(n: int, d: int, k: int, summed: bool, rng: np.random.Generator) -> None:
+    """`softmax_gradient` and `adam`, by the definitions in float64."""
+    m, temperature = 50, 0.05
+    queries, documents = (x / np.linalg.norm(x, axis=1)[:, None] for x in map(rng.standard_normal, ((m, d), (n, d))))
+    qrels = np.array([rng.choice(n, k, replace=False) for _ in range(m)])
+    logits = queries @ documents.T / temperature
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    own = np.take_along_axis(shares, qrels, axis=1)
+    loss = -(np.log(own.sum(axis=1)) if summed else np.log(own).mean(axis=1)).mean()
+    gradient = shares.copy()
+    share = own / own.sum(axis=1, keepdims=True) if summed else np.full_like(own, 1 / k)
+    np.put_along_axis(gradient, qrels, own - share, axis=1)
+    gradient /= m * temperature
+    rows = [queries.astype(np.float32), documents.astype(np.float32)]
+    moments = [np.zeros_like(rows[i]) for i in (0, 0, 1, 1)]
+    losses = np.zeros(1)
+    _core.descend(*rows, moments, qrels, losses, 0, temperature, 0.01, summed)  # type: ignore[arg-type]
+    assert losses[0] == pytest.approx(loss, rel=1e-5, abs=1e-6)
+    for found, slope in ((moments[0], gradient @ documents), (moments[2], gradient.T @ queries)):
+        np.testing.assert_allclose(found, 0.1 * slope, rtol=1e-3, atol=1e-6 * np.abs(slope).max() + 1e-8)
+    for found, slope in ((moments[1], gradient @ documents), (moments[3], gradient.T @ queries)):
+        np.testing.assert_allclose(found, 0.001 * slope**2, rtol=2e-3, atol=1e-8 * np.square(slope).max() + 1e-12)
+    np.testing.assert_allclose(np.linalg.norm(rows[0], axis=1), 1, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_all_16_bit_numbers_load_exactly(dtype: str) -> None:
     bits = np.arange(2**16, dtype=np.uint16)

@@ -44,12 +44,23 @@ def test_every_part_gives_shares(labelled: classify.Labelled) -> None:
     names = np.unique(labelled.y)
     figures = classify.from_names(labelled, names) | classify.from_all(labelled)
     figures |= classify.from_shots(labelled, names, 0) | classify.open_set(labelled, names, 0)
-    assert len(figures) == 21
-    assert all(0 <= value <= 1 for value in figures.values())
+    assert len(figures) == 22
+    more = classify.unseen(labelled, names, 0)
+    assert len(more) == 4
+    assert all(0 <= value <= 1 for name, value in (figures | more).items() if "distance" not in name)
     assert figures["all rows: class mean"] > 0.8
     runs = list(classify.sessions(labelled, n_base=4, n_way=2, n_seeds=2))
     assert len(runs) == 2
     assert len(runs[0]) == 12
+
+
+def test_regions_are_told_apart_by_text_vectors_and_by_each_other(rng: np.random.Generator) -> None:
+    text = rng.standard_normal((20, 64)).astype(np.float32)
+    figures = classify.regions(text / np.linalg.norm(text, axis=1, keepdims=True), 0)
+    shares = {name: value for name, value in figures.items() if "distance" not in name}
+    assert len(shares) == 4
+    assert all(0.5 < share <= 1 for share in shares.values())
+    assert max(shares, key=lambda name: shares[name]).endswith((": text", ": Tip-Adapter"))
 
 
 def test_characters_are_read_from_the_archive(tmp_path: Path) -> None:

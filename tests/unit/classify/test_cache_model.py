@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.classify import KNNClassifier, TipAdapter
-from engine.classify.cache_model import ALPHAS, BETAS
+from engine.classify.cache_model import ALPHAS, BETAS, SCALES
 from engine.exceptions import InvalidArgumentError
 
 Rows = NDArray[np.float64]
@@ -104,6 +104,20 @@ def test_the_grid_against_a_plain_loop(data: Any) -> None:
     assert BETAS[-1] == pytest.approx(0.1 + 199 * 6.9 / 200)
 
 
+def test_the_logit_scale_is_chosen_by_validation_rows_too(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, (X, y), (queries, labels), names = data
+    few: dict[str, Any] = {"classes": names, "X_val": queries[:40], "y_val": labels[:40]}
+    monkeypatch.setattr("engine.classify.cache_model.BETAS", BETAS[::40])
+    found = [TipAdapter(logit_scale=scale).fit(X, y, text, **few) for scale in SCALES]
+    best = TipAdapter(search="scales").fit(X, y, text, **few)
+    accuracies = [tip.validation_accuracy_ for tip in found]
+    assert best.validation_accuracy_ == max(accuracies)
+    first = found[int(np.argmax(accuracies))]
+    assert (best.logit_scale_, best.beta_, best.alpha_) == (first.logit_scale_, first.beta_, first.alpha_)
+    np.testing.assert_array_equal(best.predict(queries), first.predict(queries))
+    assert TipAdapter(search="scales").fit(X, y, text, classes=names).logit_scale_ == 100
+
+
 def test_labelled_rows_help(data: Any) -> None:
     text, (X, y), (queries, labels), names = data
     zero_shot = TipAdapter(0).fit(X, y, text, classes=names)
@@ -133,7 +147,7 @@ def test_batches_and_pickles_change_nothing(data: Any, monkeypatch: pytest.Monke
         ({"beta": np.nan}, {}, "beta is nan"),
         ({"logit_scale": 0}, {}, "logit_scale is 0.0"),
         ({"n_neighbors": 0}, {}, "n_neighbors is 0"),
-        ({"search": "random"}, {}, "search is 'random', expected 'grid' or None"),
+        ({"search": "random"}, {}, "search is 'random', expected 'grid', 'scales' or None"),
         ({}, {"classes": ["a", "c"], "class_embeddings": np.eye(2)}, "y holds 'b', expected one of classes"),
         ({}, {"classes": ["a", "a"], "class_embeddings": np.eye(2)}, "classes holds 'a' twice"),
         ({}, {"class_embeddings": np.eye(3)}, "class_embeddings has dim 3, expected 2"),

@@ -64,7 +64,7 @@ def test_vectors_are_one_search_with_the_mean(rng: np.random.Generator, kind: An
     D2 = np.square(E.astype(np.float64)[:, None] - E).sum(axis=2)
     predictor = FrechetPredictor(LabelMetric.from_embeddings(E), observed, kind=kind)
     assert predictor.index_ is not None
-    labels, costs = predictor.rank(p, 5, recall=0.999 if kind == "graph" else None)
+    labels, costs = predictor.rank(p, 5)
     expected = p @ D2[observed]
     hits = labels[:, 0] == expected.argmin(axis=1)
     assert hits.mean() >= (1 if kind == "exact" else 0.95)
@@ -75,6 +75,29 @@ def test_vectors_are_one_search_with_the_mean(rng: np.random.Generator, kind: An
         np.testing.assert_array_equal(labels, by_matrix.rank(p, 5)[0])
         other = FrechetPredictor(LabelMetric.from_embeddings(E), observed, power=1)
         np.testing.assert_array_equal(other.predict(p), (p @ np.sqrt(D2[observed])).argmin(axis=1))
+
+
+def test_the_recall_of_a_graph_is_that_of_means(rng: np.random.Generator) -> None:
+    E = rng.standard_normal((4000, 24)).astype(np.float32)
+    metric, observed = LabelMetric.from_embeddings(E), rng.permutation(4000)[:40]
+    graph = FrechetPredictor(metric, observed, kind="graph")
+    low = FrechetPredictor(metric, observed, kind="graph", recall=0.3)
+    assert graph.ef_ is not None
+    assert low.ef_ is not None
+    assert low.ef_ < graph.ef_
+    p = rng.dirichlet(np.ones(40), 400)
+    exact = FrechetPredictor(metric, observed)
+    assert exact.ef_ is None
+    assert (graph.predict(p) == exact.predict(p)).mean() >= 0.97
+    labels, costs = graph.rank(p, graph.ef_ + 1)
+    assert labels.shape == (400, graph.ef_ + 1)
+    assert (np.diff(costs) >= 0).all()
+
+
+@pytest.mark.parametrize("recall", [0, 1.5, np.nan])
+def test_bad_recall(recall: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"recall is {float(recall)}"):
+        FrechetPredictor(LabelMetric.from_embeddings(np.eye(3)), [0, 1], kind="graph", recall=recall)
 
 
 def test_scaling_all_distances_changes_nothing(rng: np.random.Generator) -> None:

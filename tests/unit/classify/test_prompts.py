@@ -101,6 +101,24 @@ def test_what_changes_is_the_same_as_all_anew(planted: Any, rng: np.random.Gener
             np.testing.assert_allclose(state.products, anew.products, atol=1e-9)
 
 
+@pytest.mark.parametrize("logit_scale", [10.0, 100.0, 400.0])
+def test_a_child_of_two_is_the_same_as_all_anew(planted: Any, rng: np.random.Generator, logit_scale: float) -> None:
+    """Sums of whole classes are taken over; rows that a change leaves with lost digits are summed anew."""
+    X, y, library, _ = planted
+    genes = Genes.of(library, None, unit(X), y)
+    search = Search(genes, ProAPOFitness(logit_scale=logit_scale), rng)
+    for _ in range(20):
+        masks = [rng.random(genes.n) < 0.5 for _ in range(2)]
+        if not all(genes.complete(mask) for mask in masks):
+            continue
+        left, right = (search.judge(genes.whole(mask)) for mask in masks)
+        taken = search._crossing("descriptions", genes.n)
+        mask = np.where(taken, masks[1], masks[0])
+        child, anew = search.judge(genes.changed(left, mask, right)), search.judge(genes.whole(mask))
+        assert child.fitness == pytest.approx(anew.fitness, rel=1e-9)
+        np.testing.assert_allclose(child.settle().gram, anew.gram, atol=1e-9)
+
+
 def test_a_tiny_library_is_searched_to_its_optimum(rng: np.random.Generator) -> None:
     for _ in range(2):
         X, y = rng.standard_normal((6, 8)), np.array(["ant", "bee"])[np.arange(6) % 2]

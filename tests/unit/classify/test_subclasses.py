@@ -71,6 +71,29 @@ def test_shares_of_subclasses_sum_to_those_of_classes(blobs: Any, method: Any) -
     assert best.shape == X.shape
 
 
+@pytest.mark.parametrize("method", ["lelp", "kmeans", "pca_sign"])
+def test_a_soft_mixture_is_the_sum_of_its_parts(blobs: Any, method: Any) -> None:
+    X, y = blobs
+    clf = SubclassPrototypes(3, method=method, null_space=False, soft=True, metric="l2", temperature=0.3).fit(X, y)
+    assert np.bincount(clf.subclass_of_, clf.share_) == pytest.approx(np.ones(len(clf.classes_)))
+    away = np.square(X.astype(np.float64)[:, None] - clf.prototypes_).sum(axis=2)
+    parts = clf.share_ * np.exp(-(away - away.min(axis=1, keepdims=True)) / 0.3)
+    parts /= parts.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.subclass_proba(X), parts, atol=1e-5)
+    whole = np.add.reduceat(parts, np.flatnonzero(np.diff(clf.subclass_of_, prepend=-1)), axis=1)
+    np.testing.assert_allclose(clf.predict_proba(X), whole, atol=1e-5)
+    np.testing.assert_array_equal(clf.predict(X), clf.classes_[clf.predict_proba(X).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("method", ["lelp", "kmeans", "pca_sign"])
+def test_towards_temperature_0_soft_is_hard(blobs: Any, method: Any) -> None:
+    X, y = blobs
+    hard = SubclassPrototypes(3, method=method, null_space=False, temperature=1e-6).fit(X, y)
+    soft = SubclassPrototypes(3, method=method, null_space=False, temperature=1e-6, soft=True).fit(X, y)
+    np.testing.assert_allclose(soft.prototypes_, hard.prototypes_, atol=1e-4)
+    np.testing.assert_array_equal(soft.predict(X), hard.predict(X))
+
+
 def test_nothing_is_left_along_the_class_vectors(rng: np.random.Generator) -> None:
     H, W = rng.standard_normal((50, 12)), rng.standard_normal((4, 12))
     rest = without(H, W)

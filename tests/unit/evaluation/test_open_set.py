@@ -22,6 +22,8 @@ def test_auroc_is_mann_whitney_with_ties_at_one_half(scored: Any) -> None:
     known, scores = scored
     pairs = scores[known][:, None] - scores[~known]
     assert auroc(known, scores) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean(), abs=1e-12)
+    for monotone in (np.exp, np.arctan, lambda x: 3 * x - 7):
+        assert auroc(known, monotone(scores)) == pytest.approx(auroc(known, scores), abs=1e-12)
     assert auroc(known, np.zeros(300)) == 0.5
     assert auroc(known, known * 1.0) == 1.0
     assert auroc(known, -1.0 * known) == 0.0

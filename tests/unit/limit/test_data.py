@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from engine.limit import (
     LimitDataset,
     RandomAdditive,
     RandomMaxSim,
+    SparseWords,
     average_query_strength,
     evaluate,
     graph_density,
@@ -297,6 +299,54 @@ def test_bm25_by_the_formula() -> None:
 def test_bad_bm25(arguments: Any, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         BM25(["a text"], **arguments)
+
+
+def test_sparse_words_are_products_of_weights() -> None:
+    documents, query = ["red ball ball", "blue ball", "the sea"], "ball by the sea, the ball"
+    rarity = {"red": 1, "ball": 2, "blue": 1, "the": 1, "sea": 1}
+
+    def weights(text: str) -> dict[str, float]:
+        words = re.findall(r"\w\w+", text)
+        return {w: np.log1p(words.count(w) * np.log1p(3 / rarity[w])) for w in words if w in rarity}
+
+    asked = weights(query)
+    expected = [sum(w * asked.get(word, 0) for word, w in weights(text).items()) for text in documents]
+    np.testing.assert_allclose(SparseWords(documents)([query])[0], expected, rtol=1e-6)
+
+
+def test_sparse_words_of_an_encoder() -> None:
+    def encode(texts: list[str]) -> list[dict[str, float]]:
+        return [dict.fromkeys(text, 2.0) for text in texts]
+
+    assert SparseWords(["ab", "bc"], encode=encode)(["b", "cx"]).tolist() == [[4, 4], [0, 4]]
+    data = make_limit_dataset(5, 4, n_attributes_per_doc=3)
+    assert evaluate(data, SparseWords(data.documents), ks=(2,)) == {"recall@2": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("documents", "encode", "message"),
+    [
+        ([], None, "documents is empty"),
+        (["a"], lambda texts: [], "expected a mapping for each of 1 texts"),
+        (["a"], lambda texts: [[1.0]], "expected a mapping"),
+        (["a"], lambda texts: [{"x": -1.0}], "the weight of 'x' is -1"),
+        (["a"], lambda texts: [{"x": np.nan}], "the weight of 'x' is nan"),
+    ],
+)
+def test_bad_sparse_words(documents: Any, encode: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        SparseWords(documents, encode=encode)
+
+
+def test_sets_of_vectors_are_searched_through_their_index(data: LimitDataset) -> None:
+    few = RandomMaxSim(data, 8)
+    sets = [few.encode_queries([text]) for text in data.queries.values()]
+    assert evaluate(data, (sets, few.index), ks=(2, 3)) == evaluate(data, few, ks=(2, 3))
+    with pytest.raises(InvalidArgumentError, match=f"{len(sets) - 1} queries were given, expected {len(sets)}"):
+        evaluate(data, (sets[1:], few.index))
+    few.index.remove([0])
+    with pytest.raises(InvalidArgumentError, match=r"retriever has \d+ rows, expected"):
+        evaluate(data, (sets, few.index))
 
 
 def test_baselines_of_attributes_refuse_other_texts(data: LimitDataset) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine import _core
 from engine.exceptions import InvalidArgumentError
 from engine.limit import CRITICAL_N, FreeEmbedding, critical_n, critical_n_fit, make_qrels
 from engine.limit import _descent as plain
@@ -52,13 +53,14 @@ def test_the_gradient_by_finite_differences(rng: np.random.Generator, summed: bo
 @pytest.mark.parametrize("temperature", [0.03, 0.1, 5.0])
 @pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize(("n", "d"), [(3, 1), (5, 3), (20, 7), (47, 12)])
-def test_compiled_steps_follow_plain_float64(
-    rng: np.random.Generator, n: int, d: int, summed: bool, temperature: float
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_other_steps_follow_plain_float64(
+    rng: np.random.Generator, n: int, d: int, summed: bool, temperature: float, device: str | None
 ) -> None:
-    pytest.importorskip("numba")
-    pytest.importorskip("scipy")
-    descend, compiled = steps_for("float32")
-    assert compiled
+    if device:
+        pytest.importorskip("torch")
+    descend, in_threads = steps_for("float32", device)
+    assert in_threads == (device is None)
     queries, documents, moments, qrels = state(rng, n, d, np.float32)
     wide = [queries.astype(np.float64), documents.astype(np.float64), tuple(x.astype(np.float64) for x in moments)]
     losses, expected = np.zeros(10), np.zeros(10)
@@ -70,6 +72,44 @@ def test_compiled_steps_follow_plain_float64(
     # Adam divides by the gradient's own size: where that is rounding, the direction is, too. So not each number.
     assert np.median(np.abs(queries - wide[0])) < 1e-4
     assert np.median(np.abs(documents - wide[1])) < 1e-4
+
+
+def test_the_core_changes_nothing_it_does_not_understand(rng: np.random.Generator) -> None:
+    queries, documents, moments, qrels = state(rng, 5, 3, np.float32)
+    before = queries.copy()
+    good = (queries, documents, moments, qrels, np.zeros(3), 0, 0.1, 0.01, False)
+    for place, wrong, message in (
+        (0, queries[:, :2].copy(), "queries or their moments"),
+        (1, documents[:0], "documents or their moments"),
+        (2, (moments[0], moments[1][:4], *moments[2:]), "queries or their moments"),
+        (3, qrels[:4], "qrels"),
+        (3, qrels + 4, "qrels holds"),
+        (3, qrels - 1, "qrels holds -1"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message):
+            _core.descend(*good[:place], wrong, *good[place + 1 :])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        _core.descend(queries.astype(np.float64), *good[1:])  # type: ignore[arg-type]
+    assert (queries == before).all()
+
+
+def test_a_device_of_torch_fits_too() -> None:
+    pytest.importorskip("torch")
+    for dtype in ("float32", "float64"):
+        free = FreeEmbedding(5, dtype=dtype, device="cpu").fit(make_qrels(8), 8)  # type: ignore[arg-type]
+        assert free.stop_reason_ == "solved"
+        assert free.doc_embeddings_.dtype == np.dtype(dtype)
+    for name in ("meta:x", "nowhere"):
+        with pytest.raises(InvalidArgumentError, match=f"device is '{name}', expected one that torch can use here"):
+            FreeEmbedding(5, device=name).fit(make_qrels(8), 8)
+
+
+@pytest.mark.gpu
+def test_a_gpu_fits_too() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    assert FreeEmbedding(5, device="cuda").fit(make_qrels(8), 8).stop_reason_ == "solved"
 
 
 def test_adam_by_its_definition(rng: np.random.Generator) -> None:
@@ -149,7 +189,7 @@ def test_a_tie_does_not_count() -> None:
     ("settings", "qrels", "n_docs", "message"),
     [
         ({"d": 0}, [[0, 1]], 3, "d is 0"),
-        ({"temperature": 0}, [[0, 1]], 3, "temperature is 0.0, expected above 0"),
+        ({"temperature": 0}, [[0, 1]], 3, "temperature is 0.0, expected a number above 0"),
         ({"temperature": 0.01, "positives": "sum"}, [[0, 1]], 3, "temperature is 0.01, expected at least 0.025"),
         ({"lr": np.nan}, [[0, 1]], 3, "lr is nan"),
         ({"positives": "max"}, [[0, 1]], 3, "positives is 'max'"),
@@ -179,13 +219,20 @@ def test_critical_n_is_near_the_published_one(d: int) -> None:
     assert CRITICAL_N[d] - 1 <= found.n <= CRITICAL_N[d] + 4
     assert found.tried[found.n] == 1
     assert found.n == max(found.solved)
-    assert found.tried[found.n + 1] < 1
+    assert found.reached_most if found.n == CRITICAL_N[d] + 4 else found.tried[found.n + 1] < 1
 
 
 @pytest.mark.parametrize("start", [3, 5, 9])
 @pytest.mark.parametrize("search", ["gallop", "up"])
 def test_every_start_finds_the_same(start: int, search: Any) -> None:
     assert critical_n(3, start=start, search=search).n == 4
+
+
+@pytest.mark.parametrize("search", ["gallop", "up"])
+def test_no_larger_n_than_most_is_tried(search: Any) -> None:
+    found = critical_n(6, start=8, most=11, search=search)
+    assert (found.n, max(found.tried), found.reached_most, found.exhausted) == (11, 11, True, False)
+    assert not critical_n(3, start=4).reached_most
 
 
 def test_one_relevant_document_needs_two_dimensions_only() -> None:
@@ -210,6 +257,7 @@ def test_the_published_table_and_its_cubic() -> None:
     [
         ({"d": 0}, "d is 0"),
         ({"d": 4, "start": 2}, "k is 2, expected less than the number of documents, 2"),
+        ({"d": 4, "start": 12, "most": 11}, "most is 11, expected at least 12"),
         ({"d": 4, "search": "down"}, "search is 'down'"),
         ({"d": 4, "time_limit": 0}, "time_limit is 0.0"),
     ],

@@ -28,10 +28,11 @@ def test_rows_are_what_evaluate_gives(data: LimitDataset) -> None:
     assert by_name["embedding", 8] == evaluate(data, (queries[:, :8], documents[:, :8]), (2, 4))
     assert by_name["embedding", 8]["recall@2"] < by_name["embedding", 64]["recall@2"]
     assert by_name["BM25", 0] == evaluate(data, BM25(data.documents), (2, 4))
-    assert by_name["MaxSim", 32]["recall@2"] == 1
+    assert by_name["MaxSim", 32]["recall@2"] == by_name["sparse words", 0]["recall@2"] == 1
     assert capacity_report((queries, documents), data, dims=(8, None), ks=(2, 4)) == report
     assert report.dim == 64
     assert report.precision["float32"] == 1 > report.precision["float16"]
+    assert report.precision["float16 with sums in float16"] == pytest.approx(0.84, abs=0.005)
 
 
 def test_truncation_to_random_directions(data: LimitDataset) -> None:
@@ -44,7 +45,10 @@ def test_truncation_to_random_directions(data: LimitDataset) -> None:
 def test_default_dims_and_texts_of_another_form() -> None:
     data = LimitDataset({"a": "red", "b": "blue", "c": "sea"}, {"q": "red sea"}, np.array([[0, 2]]))
     report = capacity_report((np.ones((1, 70)), np.eye(3, 70)), data, ks=[2])
-    assert [(row.name, row.dim) for row in report.rows] == [("embedding", d) for d in (32, 64, 70)] + [("BM25", 0)]
+    assert [(row.name, row.dim) for row in report.rows] == [("embedding", d) for d in (32, 64, 70)] + [
+        ("sparse words", 0),
+        ("BM25", 0),
+    ]
     assert report.rows[-1].recall == {"recall@2": 1.0}
 
 
