@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS := dev,encoders,clip,dino,onnx,images,cli,plot,sklearn,sql,jit,limit,arrow,interop
 PY := $(VENV)/bin/python
+AT_ONCE := -n auto --maxprocesses 4 --dist worksteal
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
 SOURCES := $(shell find csrc bindings -type f)
 
@@ -23,7 +24,7 @@ demo: $(VENV)/.installed
 	$(PY) examples/demo.py
 
 test: $(VENV)/.installed
-	$(PY) -m pytest
+	$(PY) -m pytest $(AT_ONCE)
 
 # Collections in folders under damage, kills, failures, fuzzing, threads and processes, and their speed: six figures, in an hour
 stress: $(VENV)/.installed
