@@ -891,7 +891,7 @@ def test_the_other_instruction_sets(isa: str) -> None:
             "no:cacheprovider",
             __file__,
             "-k",
-            "pool or dims or copies or save",
+            "pool or test_dims or test_save_load",
         ],
         env={**os.environ, "ENGINE_ISA": isa, "NEARFIELD_INNER": "1"},
         capture_output=True,
