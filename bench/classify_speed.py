@@ -63,15 +63,15 @@ def frechet(quick: bool) -> str:
     metric = classify.LabelMetric.from_embeddings(vectors, np.arange(n))
     rng = np.random.default_rng(1)
     observed = rng.choice(n, 1000, replace=False)
-    points = datasets.unit(vectors[rng.integers(n, size=n_asked)] + noise(rng, n_asked, 64))
+    points = datasets.unit(vectors[rng.integers(n, size=2 * n_asked)] + noise(rng, 2 * n_asked, 64))
     scores = np.exp(20 * points @ vectors[observed].T)
-    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    sample, probabilities = np.split(scores / scores.sum(axis=1, keepdims=True), 2)
     means = probabilities @ vectors[observed]
     right = np.array([np.argmin((vectors**2).sum(axis=1) - 2 * vectors @ mean) for mean in means])
     lines = []
     kinds: tuple[Literal["exact", "graph"], ...] = ("exact", "graph")
     for kind in kinds:
-        built, predictor = elapsed(classify.FrechetPredictor, metric, observed, kind=kind)
+        built, predictor = elapsed(classify.FrechetPredictor, metric, observed, kind=kind, sample=sample)
         took = [elapsed(predictor.predict, row[None]) for row in probabilities for _ in range(2)][1::2]
         found = float(np.mean([label[0] for _, label in took] == right))
         each = 1000 * median(seconds for seconds, _ in took)

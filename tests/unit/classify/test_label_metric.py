@@ -94,6 +94,20 @@ def test_the_recall_of_a_graph_is_that_of_means(rng: np.random.Generator) -> Non
     assert (np.diff(costs) >= 0).all()
 
 
+def test_peaked_predictions_need_a_smaller_pool(rng: np.random.Generator) -> None:
+    E = rng.standard_normal((4000, 24)).astype(np.float32)
+    metric, observed = LabelMetric.from_embeddings(E), rng.permutation(4000)[:40]
+    sample, p = rng.dirichlet(np.full(40, 0.02), (2, 300))
+    graph = FrechetPredictor(metric, observed, kind="graph")
+    peaked = FrechetPredictor(metric, observed, kind="graph", sample=sample)
+    assert graph.ef_ is not None
+    assert peaked.ef_ is not None
+    assert peaked.ef_ < graph.ef_
+    assert (peaked.predict(p) == FrechetPredictor(metric, observed).predict(p)).mean() >= 0.97
+    with pytest.raises(InvalidArgumentError, match=r"sample has shape \(2,\), expected \(n, 40\)"):
+        FrechetPredictor(metric, observed, kind="graph", sample=[0.5, 0.5])
+
+
 @pytest.mark.parametrize("recall", [0, 1.5, np.nan])
 def test_bad_recall(recall: float) -> None:
     with pytest.raises(InvalidArgumentError, match=f"recall is {float(recall)}"):
