@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["as_batch_size", "as_device", "as_dtype", "as_workers"]
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-BATCH_SIZES = {"cpu": 32, "cuda": 256}  # a processor's caches hold no more; a GPU idles with less
+BATCH_SIZE_ON_GPU = 256  # which idles with less; a processor's caches hold less
 
 
 def as_device(device: str | torch.device) -> torch.device:
@@ -69,10 +69,10 @@ def computes(dtype: str) -> bool:
     return bool(getattr(operators, f"_is_mkldnn_{short}_supported", bool)())
 
 
-def as_batch_size(batch_size: int | str, device: torch.device) -> int:
-    """A whole number; "auto" is what suits `device`."""
+def as_batch_size(batch_size: int | str, device: torch.device, on_cpu: int = 32) -> int:
+    """A whole number; "auto" is what suits `device`, of which the CPU depends on the model."""
     if isinstance(batch_size, str) and batch_size == "auto":
-        return BATCH_SIZES.get(device.type, BATCH_SIZES["cuda"])
+        return on_cpu if device.type == "cpu" else BATCH_SIZE_ON_GPU
     return as_count(batch_size, "batch_size")
 
 

@@ -175,7 +175,7 @@ def load(
         layer,
         pool,
         preprocess=preprocess,
-        batch_size=as_batch_size(batch_size, place),
+        batch_size=as_batch_size(batch_size, place, on_cpu=4),  # its wide maps of a larger batch leave the caches
         workers=as_workers(workers),
         architecture=model,
     )
