@@ -41,8 +41,8 @@ PHOTOS = "features:efficientnet-lite0"
 class Plan:
     """What to measure."""
 
-    rows: int = 256  # photographs and texts that are timed
-    repeats: int = 5
+    rows: int = 64  # photographs and texts that are timed
+    repeats: int = 3
     seed: int = 0
     n_threads: int = 2
     folder: Path | None = None  # one subfolder a class

@@ -104,7 +104,9 @@ class PairStore:
             for entry in entries:
                 a, b = entry["classes"]
                 store.add(a, b, entry["sentences"])
-        except (TypeError, KeyError) as error:
+        except InvalidArgumentError:
+            raise
+        except (TypeError, KeyError, ValueError) as error:
             raise InvalidArgumentError(f"{place} is no list of pairs of classes with sentences: {error!r}") from None
         return store
 

@@ -164,6 +164,7 @@ def test_bad_files(tmp_path: Path) -> None:
     for content, message in (
         ("{", "is no JSON"),
         ("[3]", "is no list of pairs"),
+        ('[{"classes": ["a", "b", "c"], "sentences": []}]', "is no list of pairs"),
         ('[{"classes": ["a", "b"]}]', "is no list"),
     ):
         (tmp_path / "bad.json").write_text(content)
