@@ -54,13 +54,12 @@ class TextTower:
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Vectors of texts, as the model gives them."""
         n = tokens.shape[1]
-        if not self._cuts or n == len(self._part.positional_embedding):
-            whole: torch.Tensor = self._texts(tokens)
-            return whole
-        with self._lock:  # meanwhile the model holds the first positions only
-            first = {
-                f"{self._prefix}positional_embedding": self._part.positional_embedding[:n],
-                f"{self._prefix}attn_mask": self._part.attn_mask[:n, :n],
-            }
+        first = {}
+        with self._lock:  # while one thread encodes, the model holds the first positions only
+            if self._cuts and n < len(self._part.positional_embedding):
+                first = {
+                    f"{self._prefix}positional_embedding": self._part.positional_embedding[:n],
+                    f"{self._prefix}attn_mask": self._part.attn_mask[:n, :n],
+                }
             vectors: torch.Tensor = require("torch.func", "clip").functional_call(self._texts, first, (tokens,))
         return vectors

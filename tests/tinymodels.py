@@ -66,7 +66,5 @@ def save_sentence_model(folder: Path, *, prompts: dict[str, str] | None = None) 
     import sentence_transformers as st
 
     inner = save_model(folder / "bert", "bert")
-    transformer = st.models.Transformer(str(inner))
-    pooling = st.models.Pooling(24, pooling_mode="mean")
-    st.SentenceTransformer(modules=[transformer, pooling], prompts=prompts, device="cpu").save(str(folder / "model"))
+    st.SentenceTransformer(str(inner), prompts=prompts, device="cpu").save(str(folder / "model"))
     return folder / "model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -117,9 +118,11 @@ def test_padding_is_not_computed(folder: Path, name: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(encoder.model, "encode_text", lambda tokens: seen.append(tokens.shape[1]) or encode(tokens))
     vectors = encoder.encode_queries(["cat", "a dog", "one two three four", "a b c " * 20])
     assert seen == [16, 4]  # with the tokens for start and end
+    monkeypatch.setattr(encoder.model, "encode_text", lambda tokens: time.sleep(0.02) or encode(tokens))
     with ThreadPoolExecutor(4) as pool:
-        for again in pool.map(encoder.encode_queries, [["cat", "a dog"]] * 8):
-            np.testing.assert_allclose(again, vectors[:2], atol=1e-6)
+        texts, expected = [["cat", "a dog"], ["a b c " * 20]] * 4, [vectors[:2], vectors[3:]] * 4
+        for again, first in zip(pool.map(encoder.encode_queries, texts), expected, strict=True):
+            np.testing.assert_allclose(again, first, atol=1e-6)
     places = "positional_embedding" if name == "tiny-clip" else "text.positional_embedding"
     assert len(encoder.model.state_dict()[places]) == 16
 
