@@ -69,7 +69,7 @@ def computes(dtype: str) -> bool:
     return bool(getattr(operators, f"_is_mkldnn_{short}_supported", bool)())
 
 
-def as_batch_size(batch_size: int | str, device: torch.device, on_cpu: int = 32) -> int:
+def as_batch_size(batch_size: int | str, device: torch.device, on_cpu: int = 16) -> int:
     """A whole number; "auto" is what suits `device`, of which the CPU depends on the model."""
     if isinstance(batch_size, str) and batch_size == "auto":
         return on_cpu if device.type == "cpu" else BATCH_SIZE_ON_GPU
