@@ -123,7 +123,7 @@ std::vector<std::int64_t> Store::append(MatrixView added, std::span<const std::i
     const bool coded_alone = dtype == Dtype::i8;
     const RowsView given_rows{reinterpret_cast<const std::byte*>(added.data), added.n_rows, dim};
     if (anew) {
-      codes = quant::NibbleCodes::of(coded_alone ? given_rows : view(n_new), metric, n_threads, cancel, "vectors");
+      codes.follow(coded_alone ? given_rows : view(n_new), n_threads, cancel, "vectors");
       n_centered = n_new;
     } else {
       codes.extend(coded_alone ? given_rows : RowsView{view(n_old).row(n_old), added.n_rows, dim, dtype}, n_threads, cancel,

@@ -48,8 +48,8 @@ struct Store {
   Bitmap rows_of_all(std::span<const std::int64_t> given) const;
   void get(std::span<const std::int64_t> given, float* to) const;
 
-  /// Whether `append` of that many rows codes all anew. The center follows the data while the index doubles, so that codes stay
-  /// tight at a constant cost a row. Codes without vectors cannot follow.
+  /// Whether `append` of that many rows may code all anew. The center follows the data while the index doubles, so that codes
+  /// stay tight at a constant cost a row. Codes without vectors cannot follow.
   bool codes_anew(std::size_t n_added) const noexcept {
     return size() == 0 || (size() + n_added >= 2 * n_centered && dtype != Dtype::i8);
   }

@@ -43,10 +43,17 @@ class RowReader {
   const kernels::Table& kernels_;
 };
 
+constexpr double kDrift = 0.05;  // of the rows' length around it a center may be off: the codes' errors grow as little
+
+struct Center {
+  std::vector<float> values;
+  double spread;  // mean length of the rows around it
+};
+
 /// The mean of a sample, unless subtracting it would not shorten the rows: outliers can pull a mean away from everything.
-std::vector<float> choose_center(RowsView rows, Metric metric, const char* what) {
+Center choose_center(RowsView rows, Metric metric, const char* what) {
   constexpr std::size_t kSample = 4096, kEnough = 64;
-  std::vector<float> center(rows.dim);
+  Center center{std::vector<float>(rows.dim), 0};
   if (rows.n_rows < kEnough) return center;
   const std::size_t step = (rows.n_rows + kSample - 1) / kSample;
   const double n = static_cast<double>((rows.n_rows + step - 1) / step);
@@ -67,8 +74,9 @@ std::vector<float> choose_center(RowsView rows, Metric metric, const char* what)
     before += reader.coded_norm();
     after += std::sqrt(squared);
   }
-  if (!(after < 0.98 * before)) return center;
-  for (std::size_t j = 0; j < rows.dim; ++j) center[j] = static_cast<float>(mean[j]);
+  const bool shorter = after < 0.98 * before;
+  center.spread = (shorter ? after : before) / n;
+  for (std::size_t j = 0; shorter && j < rows.dim; ++j) center.values[j] = static_cast<float>(mean[j]);
   return center;
 }
 
@@ -83,9 +91,23 @@ NibbleCodes::NibbleCodes(std::size_t dim, Metric metric)
 
 NibbleCodes NibbleCodes::of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what) {
   NibbleCodes codes(rows.dim, metric);
-  codes.set_center(choose_center(rows, metric, what));
+  codes.set_center(choose_center(rows, metric, what).values);
   codes.extend(rows, n_threads, cancel, what);
   return codes;
+}
+
+void NibbleCodes::follow(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what) {
+  Center chosen = choose_center(rows, metric_, what);
+  double squared = 0;
+  for (std::size_t j = 0; j < dim_; ++j) squared += std::pow(double{chosen.values[j]} - center_[j], 2);
+  if (n_rows_ > 0 && std::sqrt(squared) <= kDrift * chosen.spread) {
+    extend({rows.row(n_rows_), rows.n_rows - n_rows_, rows.dim, rows.dtype}, n_threads, cancel, what);
+    return;
+  }
+  NibbleCodes codes(dim_, metric_);
+  codes.set_center(std::move(chosen.values));
+  codes.extend(rows, n_threads, cancel, what);
+  *this = std::move(codes);
 }
 
 void NibbleCodes::set_center(std::vector<float> center) {

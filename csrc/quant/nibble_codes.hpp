@@ -24,6 +24,10 @@ class NibbleCodes {
   /// invalid_argument that names `what` and the first bad row.
   static NibbleCodes of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what);
 
+  /// Codes `rows`, whose first are those it has, around their own center: all anew where that lies elsewhere than the present
+  /// one.
+  void follow(RowsView rows, std::size_t n_threads, Cancel& cancel, const char* what);
+
   /// Copies of some rows' codes.
   NibbleCodes subset(std::span<const std::uint32_t> rows) const;
 

@@ -4,12 +4,11 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 
-#include <sys/mman.h>
+#include "util/block.hpp"
 
 namespace engine {
 
@@ -25,7 +24,7 @@ class Buffer {
   /// Borrows `values` for as long as `owner` lives.
   static Buffer borrow(std::span<const T> values, std::shared_ptr<const void> owner) {
     Buffer buffer;
-    buffer.block_ = std::move(owner);
+    buffer.owner_ = std::move(owner);
     buffer.data_ = const_cast<T*>(values.data());
     buffer.size_ = values.size();  // capacity stays 0: the first change copies
     return buffer;
@@ -39,11 +38,21 @@ class Buffer {
   std::span<const T> span() const noexcept { return {data_, size_}; }
 
   /// Keeps the present contents alive and unchanged for a reader.
-  std::shared_ptr<const void> share() const { return block_; }
+  std::shared_ptr<const void> share() const {
+    if (block_) return block_;
+    return owner_;
+  }
 
   /// Room for `size` values in all, at least half as much again as before when it has to move. May throw; changes nothing then.
   void reserve(std::size_t size) {
-    if (size > capacity_) move_to(std::max(size, capacity_ + capacity_ / 2));
+    if (size <= capacity_) return;
+    const std::size_t capacity = std::max(size, capacity_ + capacity_ / 2);
+    if (block_ && block_.use_count() == 1 && block_->grow(capacity * sizeof(T))) {
+      data_ = static_cast<T*>(block_->data());
+      capacity_ = capacity;
+    } else {
+      move_to(capacity);
+    }
   }
 
   /// Mutable access to the contents; copies first if a reader or a file shares them.
@@ -71,26 +80,17 @@ class Buffer {
 
  private:
   void move_to(std::size_t capacity) {
-    std::shared_ptr<void> block = allocate(capacity * sizeof(T));
-    T* const data = static_cast<T*>(block.get());
+    auto block = std::make_shared<Block>(capacity * sizeof(T));
+    T* const data = static_cast<T*>(block->data());
     if (size_) std::memcpy(data, data_, size_ * sizeof(T));
     block_ = std::move(block);
+    owner_.reset();
     data_ = data;
     capacity_ = capacity;
   }
 
-  static std::shared_ptr<void> allocate(std::size_t bytes) {
-    constexpr std::size_t kHugePage = 2u << 20;
-    const bool large = bytes >= 2 * kHugePage;
-    const auto alignment = static_cast<std::align_val_t>(large ? kHugePage : 64);
-    void* const data = ::operator new(std::max<std::size_t>(bytes, 1), alignment);
-#ifdef MADV_HUGEPAGE
-    if (large) ::madvise(data, bytes, MADV_HUGEPAGE);  // fewer page-table walks in scans; a refusal costs nothing
-#endif
-    return {data, [alignment](void* p) { ::operator delete(p, alignment); }};
-  }
-
-  std::shared_ptr<const void> block_;
+  std::shared_ptr<Block> block_;       // its own memory, or
+  std::shared_ptr<const void> owner_;  // what it borrows
   T* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;

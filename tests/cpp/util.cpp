@@ -88,6 +88,34 @@ void test_buffer() {
   CHECK(borrowed.size() == 1 && borrowed.back() == 4 && (*file)[1] == 5);
 }
 
+/// Large ones grow where they are or move whole pages; a reader's copy stays where it was.
+void test_large_buffer() {
+  Buffer<std::uint64_t> buffer;
+  std::vector<std::uint64_t> values(300'000);
+  std::shared_ptr<const void> reader;
+  const std::uint64_t* seen = nullptr;
+  for (std::uint64_t part = 0; part < 20; ++part) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = part * values.size() + i;
+    buffer.append(values);
+    CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64 == 0);
+    if (part == 9) reader = buffer.share(), seen = buffer.data();
+  }
+  const std::size_t n = 10 * values.size();
+  CHECK(buffer.data() != seen && buffer.size() == 2 * n);
+  bool kept = true;
+  for (std::size_t i = 0; i < buffer.size(); ++i) kept &= buffer[i] == i && (i >= n || seen[i] == i);
+  CHECK(kept);
+  bool refused = false;
+  try {
+    buffer.reserve(std::size_t{1} << 56);
+  } catch (const std::bad_alloc&) {
+    refused = true;
+  }
+  CHECK(refused && buffer.size() == 2 * n && buffer.back() == 2 * n - 1);
+  buffer.append(values);
+  CHECK(buffer[2 * n] == values[0]);
+}
+
 void test_thread_pool() {
   std::atomic<int> sum{0};
   parallel_for(1000, 4, [&](std::size_t i) { sum += static_cast<int>(i); });
@@ -140,6 +168,7 @@ int main() {
   test_id_map();
   test_id_map_grows();
   test_buffer();
+  test_large_buffer();
   test_rounding();
   test_topk();
   test_thread_pool();

@@ -340,6 +340,25 @@ def test_the_file_is_what_the_document_says(tmp_path: Path, metric: Metric, kind
     assert {name: len(array) for name, array in arrays.items()} == {name: sizes.get(name, n) for name in expected}
 
 
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_the_center_follows_rows_that_move(tmp_path: Path, metric: Metric, rng: np.random.Generator) -> None:
+    """Rows of a kind are coded around one center; once there are twice as many, and elsewhere, around another."""
+
+    def center() -> Any:
+        index.save(tmp_path / "x")
+        return read_container(tmp_path / "x")[1]["center"]
+
+    index = engine.Index(16, metric=metric)
+    index.add(rng.standard_normal((2000, 16)) + 3)
+    first = center()
+    index.add(rng.standard_normal((2000, 16)) + 3)
+    np.testing.assert_array_equal(center(), first)
+    index.add(rng.standard_normal((8000, 16)) - 3)
+    mean = index.get(index.ids)[::3]
+    mean = mean / np.linalg.norm(mean, axis=1, keepdims=True) if metric == "cosine" else mean
+    np.testing.assert_allclose(center(), mean.mean(axis=0), atol=0.1 * np.linalg.norm(first))
+
+
 def test_the_largest_id_is_saved(tmp_path: Path) -> None:
     index = engine.Index(DIM)
     index.add(VECTORS[:2], ids=[2**63 - 1, 2**63 - 2])
