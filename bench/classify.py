@@ -110,14 +110,14 @@ def wordnet(cache: Path, n_seeds: int) -> Iterator[Figures]:
     """What nouns are the names of (25 kinds, such as a person, a place, a time), as questions ask for in TREC's set."""
     import pyarrow.parquet as parquet
 
-    def part(name: str) -> tuple[Matrix, NDArray[np.int64]]:
+    def part(name: str) -> tuple[Matrix, NDArray[Any]]:
         kinds = parquet.read_table(folder / f"{name}.parquet", columns=["lexfile"])["lexfile"].to_numpy() - FIRST_NOUN
         rows = np.flatnonzero((kinds >= 0) & (kinds < len(NOUNS)))
-        return np.load(folder / f"{name}.f16.npy")[rows].astype(np.float32), kinds[rows].astype(np.int64)
+        return np.load(folder / f"{name}.f16.npy")[rows].astype(np.float32), np.array(NOUNS)[kinds[rows]]
 
     folder = data_folder() / "wordnet"
     names = encoders.get(ENCODER, cache=cache).encode_documents(list(NOUNS))
-    keywords = {i: names[i : i + 1] for i in range(len(NOUNS))}
+    keywords = {name: names[i : i + 1] for i, name in enumerate(NOUNS)}
     yield from seeded(Labelled(*part("base"), *part("query"), names, keywords), n_seeds)
 
 
