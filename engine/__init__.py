@@ -1,7 +1,7 @@
 """nearfield: certified exact vector search, filters, and classification as retrieval.
 
-Importing this loads numpy and the compiled core only; `engine.classify`, `engine.discovery`, `engine.evaluation`
-and all heavy packages come on first use.
+Importing this loads numpy and the compiled core only; `engine.classify`, `engine.evaluation` and their like, and all
+heavy packages, come on first use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .protocols import Encoder
 from .types import Plan, RangeResult, SearchResult, SearchStats
 
 if TYPE_CHECKING:
-    from . import classify, discovery, distributed, evaluation, filters, interop, limit
+    from . import classify, discovery, distributed, evaluation, filters, interop, limit, mining, multivector
     from .attributes import Attributes
     from .collection import Collection
     from .filters import col, udf
@@ -59,18 +59,23 @@ __all__ = [
     "interop",
     "isa",
     "limit",
+    "mining",
+    "multivector",
     "topk",
     "udf",
 ]
 
 __version__ = "0.1.0"
 
+MODULES = (
+    "classify", "discovery", "distributed", "evaluation", "filters", "interop", "limit", "mining", "multivector",
+)  # fmt: skip
 LATER = {"Attributes": ".attributes", "Collection": ".collection", "col": ".filters", "udf": ".filters"}
 
 
 def __getattr__(name: str) -> Any:
     """Loads the parts that a plain search does not need."""
-    if name in ("classify", "discovery", "distributed", "evaluation", "filters", "interop", "limit"):
+    if name in MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in LATER:
         return getattr(importlib.import_module(LATER[name], __name__), name)
