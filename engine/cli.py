@@ -90,6 +90,7 @@ def index(
     source: Annotated[Path, typer.Argument(help="Folder of images, or text file with one text a line.")],
     encoder: Annotated[str, typer.Option(help="Such as features:efficientnet-lite0, clip:ViT-B-32/openai.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
+    weights: Annotated[Path | None, typer.Option(help="File of the model's weights, for clip: and dino:.")] = None,
     labels: Annotated[bool | None, typer.Option(help="Subfolders are classes; default: they are.")] = None,
     metric: Annotated[Metric, typer.Option(help="What near means.")] = "cosine",
     kind: Annotated[IndexKind, typer.Option(help="exact, or graph: faster on many rows, finds 95 %.")] = "exact",
@@ -109,7 +110,7 @@ def index(
         name, value = next(iter(given.items()))
         raise InvalidArgumentError(f"{name} is {value}, but {source} is a file of texts: it is for a folder of images")
     check_writable(out)
-    model = load_encoder(encoder, cache=cache)
+    model = load_encoder(encoder, cache=cache, **({} if weights is None else {"weights": weights}))
     shared: dict[str, Any] = {"progress": "json" if as_json else True, "metric": metric, "kind": kind, "dtype": dtype}
     if source.is_file():
         names, texts, unread = read_texts(source)

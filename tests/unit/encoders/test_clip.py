@@ -337,6 +337,18 @@ def test_a_folder_of_images_is_searched_by_image_and_by_text(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["hits"][0]["path"] == "3.png"
 
 
+def test_the_command_takes_weights(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("typer")
+    (tmp_path / "texts.txt").write_text("a cat\na dog\n")
+    out, weights = tmp_path / "texts.nrf", folder / "tiny-clip.pt"
+    made = ["index", str(tmp_path / "texts.txt"), "--encoder", "clip:tiny-clip", "--out", str(out)]
+    assert cli.main([*made, "--weights", str(weights)]) == 0
+    assert cli.main(["search", str(out), "--text", "a dog", "--json"]) == 0  # with the same weights
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["hits"][0]["id"] == 1
+    assert cli.main([*made, "--weights", str(tmp_path / "none.pt")]) == 2
+    assert "none.pt" in capsys.readouterr().err
+
+
 def test_a_cache_under_changed_weights_is_not_believed(folder: Path, images: list[Any], tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     weights.write_bytes((folder / "tiny-clip.pt").read_bytes())
