@@ -263,6 +263,9 @@ NibbleCodes NibbleCodes::from_parts(std::size_t dim, Metric metric, std::size_t 
   expect("bound4", parts.bound4.size(), n_rows);
   expect("bound8", parts.bound8.size(), n_rows);
   expect("bias", parts.bias.size(), metric == Metric::l2 ? n_rows : 0);
+  for (std::size_t j = 0; j < dim; ++j)
+    if (!std::isfinite(parts.center[j]))
+      throw Error(ErrorCode::corrupt, "center[" + std::to_string(j) + "] is NaN or Inf, expected a finite number");
   codes.set_center(std::move(parts.center));
   codes.n_rows_ = n_rows;
   codes.high_ = std::move(parts.high);

@@ -193,6 +193,17 @@ def test_a_forged_manifest_does_no_harm(
     use(folder)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_forged_center_is_refused(folder: Path, value: float) -> None:
+    path = next(path for path in files(folder) if "center" in path.name)
+    center = np.load(path)
+    center[2] = value
+    np.save(path, center)
+    forge(folder, lambda manifest: None)
+    with pytest.raises(CorruptIndexError, match=r"center\[2\] is NaN or Inf"):
+        Collection.open(folder)
+
+
 @settings(max_examples=30)
 @given(data=st.data())
 def test_forged_arrays_do_no_harm(sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
