@@ -150,6 +150,7 @@ void GraphIndex::State::compact(std::size_t n_threads, Cancel& cancel) {
   try {
     Cancel never;  // the rows are gone: nothing may fail any more
     graph::mend(base(), options(n_threads), links, entrance, workspaces, never);
+    if (metric == Metric::ip) start_at_longest([](const std::function<void()>& apply) { apply(); });
   } catch (const std::bad_alloc&) {
     n_unmended = n_new;  // the next add mends
   }

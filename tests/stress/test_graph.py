@@ -70,4 +70,6 @@ def test_everything_at_once(metric: Metric, tmp_path: Path) -> None:
     index.optimize()
     report = index.verify()
     assert report["n_rows"] == len(index) == len(set(index.ids.tolist()))
-    assert recall_of(index, clustered(1, 100), 10, ef=200) > 0.95
+    assert (
+        recall_of(index, clustered(1, 400), 10, recall=0.95) > 0.93
+    )  # within 0.01, and what 400 queries may miss it by

@@ -271,6 +271,15 @@ def test_the_calibration_goes_with_the_rows(index: engine.Index) -> None:
     assert index.calibration != before
 
 
+def test_walks_for_inner_products_start_at_the_longest_rows_that_are_left() -> None:
+    index = graph_of(clustered(3, 4000), "ip")
+    index.remove(
+        np.argsort(np.linalg.norm(index.get(index.ids), axis=1))[-1500:]
+    )  # so many that the graph is compacted
+    longest = np.argsort(-np.linalg.norm(index._core.parts()["vectors"].view(np.float32).reshape(-1, DIM), axis=1))
+    assert set(longest[:8].tolist()) <= set(index._core.parts()["entries"].tolist())
+
+
 def test_filters_are_exact(shared: engine.Index, rng: np.random.Generator) -> None:
     for share in (0.001, 0.1, 0.9):
         mask = rng.random(N) < share
