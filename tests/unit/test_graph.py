@@ -273,9 +273,7 @@ def test_the_calibration_goes_with_the_rows(index: engine.Index) -> None:
 
 def test_walks_for_inner_products_start_at_the_longest_rows_that_are_left() -> None:
     index = graph_of(clustered(3, 4000), "ip")
-    index.remove(
-        np.argsort(np.linalg.norm(index.get(index.ids), axis=1))[-1500:]
-    )  # so many that the graph is compacted
+    index.remove(np.argsort(np.linalg.norm(index.get(index.ids), axis=1))[-1500:])  # compacts the graph
     longest = np.argsort(-np.linalg.norm(index._core.parts()["vectors"].view(np.float32).reshape(-1, DIM), axis=1))
     assert set(longest[:8].tolist()) <= set(index._core.parts()["entries"].tolist())
 
