@@ -339,7 +339,7 @@ def sessions(
 def features(encoder: Any, X: Matrix) -> Matrix:
     """Of squares in grey."""
     side = math.isqrt(X.shape[1])
-    pictures = (X * 255).astype(np.uint8).reshape(-1, side, side, 1).repeat(3, axis=3)
+    pictures = (X * 255).clip(0, 255).astype(np.uint8).reshape(-1, side, side, 1).repeat(3, axis=3)
     vectors: Matrix = encoder.encode_images(list(pictures))
     return vectors
 

@@ -39,8 +39,9 @@ def labelled(rng: np.random.Generator) -> classify.Labelled:
     )  # fmt: skip
 
 
-def test_every_part_gives_shares(labelled: classify.Labelled) -> None:
+def test_every_part_gives_shares(labelled: classify.Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
+    monkeypatch.setattr(classify, "IMAGE_ENCODER", "pixels")
     names = np.unique(labelled.y)
     figures = classify.from_names(labelled, names) | classify.from_all(labelled)
     figures |= classify.from_shots(labelled, names, 0) | classify.open_set(labelled, names, 0)
@@ -49,9 +50,9 @@ def test_every_part_gives_shares(labelled: classify.Labelled) -> None:
     assert len(more) == 4
     assert all(0 <= value <= 1 for name, value in (figures | more).items() if "distance" not in name)
     assert figures["all rows: class mean"] > 0.8
-    runs = list(classify.sessions(labelled, n_base=4, n_way=2, n_seeds=2))
+    runs = list(classify.sessions(labelled, tmp_path, n_base=4, n_way=2, n_seeds=2))
     assert len(runs) == 2
-    assert len(runs[0]) == 12
+    assert len(runs[0]) == 18
 
 
 def test_regions_are_told_apart_by_text_vectors_and_by_each_other(rng: np.random.Generator) -> None:
