@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hard_negatives"]
 
+PLACES = 1 << 22  # that one search fills, at most: those who find few look at ever more rows
+
 
 def hard_negatives(
     queries: ArrayLike,
@@ -91,14 +93,16 @@ def hard_negatives(
     stats: list[SearchStats] = []
     n_found = min(len(index), 2 * k + max(map(len, answers)))
     while len(left):
-        found = index.search(points[left], n_found, n_threads=n_threads, executor="exact")
-        stats.append(found.stats)
         short = []
-        for row, near, similar, away in zip(left, found.ids, found.similarities, found.distances, strict=True):
-            kept = np.flatnonzero((similar <= limits[row]) & (near >= 0) & ~np.isin(near, answers[row]))[:k]
-            ids[row, : len(kept)], distances[row, : len(kept)] = near[kept], away[kept]
-            if len(kept) < k:
-                short.append(row)
+        n_at_once = max(1, PLACES // n_found)
+        for rows in (left[start : start + n_at_once] for start in range(0, len(left), n_at_once)):
+            found = index.search(points[rows], n_found, n_threads=n_threads, executor="exact")
+            stats.append(found.stats)
+            for row, near, similar, away in zip(rows, found.ids, found.similarities, found.distances, strict=True):
+                kept = np.flatnonzero((similar <= limits[row]) & (near >= 0) & ~np.isin(near, answers[row]))[:k]
+                ids[row, : len(kept)], distances[row, : len(kept)] = near[kept], away[kept]
+                if len(kept) < k:
+                    short.append(row)
         left = np.array(short if n_found < len(index) else [], np.int64)
         n_found = min(len(index), 2 * n_found)
     return SearchResult(ids, distances, index.metric, together(stats))

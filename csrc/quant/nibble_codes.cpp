@@ -91,8 +91,7 @@ NibbleCodes::NibbleCodes(std::size_t dim, Metric metric)
 
 NibbleCodes NibbleCodes::of(RowsView rows, Metric metric, std::size_t n_threads, Cancel& cancel, const char* what) {
   NibbleCodes codes(rows.dim, metric);
-  codes.set_center(choose_center(rows, metric, what).values);
-  codes.extend(rows, n_threads, cancel, what);
+  codes.follow(rows, n_threads, cancel, what);
   return codes;
 }
 

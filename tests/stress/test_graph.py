@@ -71,5 +71,5 @@ def test_everything_at_once(metric: Metric, tmp_path: Path) -> None:
     report = index.verify()
     assert report["n_rows"] == len(index) == len(set(index.ids.tolist()))
     assert (
-        recall_of(index, clustered(1, 400), 10, recall=0.95) > 0.93
+        recall_of(index, clustered(1, 400), 10, recall=0.95) > 0.94
     )  # within 0.01, and what 400 queries may miss it by

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine import mining
 from engine.exceptions import InvalidArgumentError, UnsupportedError
 from engine.mining import hard_negatives
 from engine.types import IndexKind, Metric
@@ -57,6 +58,16 @@ def test_rows_that_may_be_answers_are_left_out(kind: IndexKind) -> None:
     found = hard_negatives(answer[None], [7], index, k=5)
     assert (found.ids >= 300).all()
     assert found.stats.n_scored > 0
+
+
+def test_one_search_fills_so_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    index = engine.Index(8)
+    index.add(rng.standard_normal((50, 8)))
+    queries, positives = rng.standard_normal((30, 8)), list(range(30))
+    whole = hard_negatives(queries, positives, index, k=7)
+    monkeypatch.setattr(mining, "PLACES", 40)
+    np.testing.assert_array_equal(hard_negatives(queries, positives, index, k=7).ids, whole.ids)
 
 
 def test_where_all_are_too_near_or_answers() -> None:
