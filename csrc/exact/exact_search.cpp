@@ -132,6 +132,7 @@ class Screen {
         if (n_done % 8 == 0 || queries_.n_rows >= 8) cancel_.check();  // a clock is too dear for one query's tile
         tile_.fetch(set_, begin + t * kTileRows, end);
         if (!tile_.present) continue;
+        if (n_done == 0 && set_.gathered()) ask_for({tile_.rows, tile_.n});
         look();
         n_scored_ += static_cast<std::size_t>(std::popcount(tile_.present)) * queries_.n_rows;
         if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
@@ -218,6 +219,23 @@ class Screen {
       start(Strategy::plain);
   }
 
+  /// Asks the memory for what a scan reads of rows here and there, before its kernel does so for those further on.
+  void ask_for(std::span<const std::uint32_t> rows) const {
+    if (strategy_ != Strategy::scan) return;
+    ask_for_bounds(rows);
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    for (const std::uint32_t row : rows.first(std::min<std::size_t>(rows.size(), 32)))
+      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(codes.high() + row * codes.row_bytes() + j);
+  }
+  void ask_for_bounds(std::span<const std::uint32_t> rows) const {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    for (const std::uint32_t row : rows) {
+      __builtin_prefetch(codes.scale4().data() + row);
+      __builtin_prefetch(codes.bound4().data() + row);
+      if (!codes.bias().empty()) __builtin_prefetch(codes.bias().data() + row);
+    }
+  }
+
   void look_plain() {
     for_each_bit(tile_.present, [&](std::size_t i) {
       const std::uint32_t row = tile_.rows[i];
@@ -245,6 +263,7 @@ class Screen {
       rows = tile_.bounds(corpus_.metric);
       bounds = tile_.words.data();
     }
+    if (tile_.n_ahead) ask_for_bounds({tile_.rows + tile_.n, tile_.n_ahead});
     std::int32_t dots[kTileRows];
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows, tile_.n, tile_.n_ahead, coded_->for_scan(q), dots);
@@ -354,6 +373,8 @@ class Screen {
     Survivors& waiting = waiting_[q];
     for_each_bit(mask, [&](std::size_t i) {
       const std::uint8_t* const low = codes.low() + tile_.rows[i] * codes.row_bytes();
+      __builtin_prefetch(codes.scale8().data() + tile_.rows[i]);
+      __builtin_prefetch(codes.bound8().data() + tile_.rows[i]);
       for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(low + j);
       waiting.rows[waiting.n] = tile_.rows[i];
       waiting.dots[waiting.n++] = high_dots[i];

@@ -25,6 +25,21 @@ std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
   return count;
 }
 
+void Bitmap::regroup() noexcept {
+  constexpr std::size_t kWords = kGroup / 64;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    std::uint64_t groups = 0;
+    for (std::size_t i = 0; i < 64; ++i) {
+      const std::size_t first = (g * 64 + i) * kWords;
+      if (first >= words_.size()) break;
+      std::uint64_t any = 0;
+      for (std::size_t w = first; w < std::min(first + kWords, words_.size()); ++w) any |= words_[w];
+      groups |= std::uint64_t{any != 0} << i;
+    }
+    groups_[g] = groups;
+  }
+}
+
 Bitmap Bitmap::from_mask(std::span<const bool> mask) {
   static_assert(sizeof(bool) == 1);
   Bitmap result(mask.size());
@@ -56,6 +71,7 @@ void Bitmap::resize(std::size_t size) {
   words_.resize((size + 63) / 64);
   size_ = size;
   if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
+  groups_.resize(n_group_words(size_));
   recount();
 }
 
@@ -64,6 +80,7 @@ Bitmap Bitmap::operator~() const {
   for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = ~words_[w];
   if (size_ % 64) result.words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
   result.count_ = size_ - count_;
+  result.regroup();
   return result;
 }
 

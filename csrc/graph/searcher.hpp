@@ -18,6 +18,7 @@ struct Workspace {
   Pool pool;
   std::vector<std::uint32_t> entered;         // see Entrance
   std::vector<std::uint32_t> seeds, bridges;  // see walk_within
+  std::vector<std::uint32_t> late;            // see Walked
   Lookup lookup;
   Pool found;
 };
@@ -32,8 +33,8 @@ struct AcceptAll {
   constexpr bool operator()(std::uint32_t) const noexcept { return true; }
 };
 
-/// What a walk came to. Of the `near` nearest rows, `n_late` were met in its second half: where those are many, it would find
-/// more.
+/// What a walk came to. Of rows that were among the `near` nearest when they were met, `n_late` were so in its second half, and
+/// are in `work.late`: where those are many, it would find more.
 struct Walked {
   std::size_t n_scored = 0, n_late = 0;
 };
@@ -43,9 +44,10 @@ template <class Scorer>
 class Frontier {
  public:
   Frontier(const Links& links, const Scorer& scorer, std::size_t ef, std::size_t near, Workspace& work)
-      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), ef_(ef), near_(near) {
+      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), late_(work.late), ef_(ef), near_(near) {
     visited_.start(links.size());
     pool_.start(ef);
+    late_.clear();
   }
 
   /// True the first time.
@@ -62,9 +64,10 @@ class Frontier {
     for (std::size_t i = 0; i < n_; ++i) {
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
-      walked_.n_late += is_late && place < near_;
+      if (is_late && place < near_) late_.push_back(rows_[i]);
     }
     walked_.n_scored += n_;
+    walked_.n_late = late_.size();
     n_ = 0;
   }
   /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until there is none or
@@ -89,6 +92,7 @@ class Frontier {
   const Scorer& scorer_;
   VisitedSet& visited_;
   Pool& pool_;
+  std::vector<std::uint32_t>& late_;
   const std::size_t ef_, near_;
   std::array<std::uint32_t, Scorer::kMost> rows_;
   std::array<float, Scorer::kMost> keys_;

@@ -9,6 +9,7 @@
 #include "engine/graph_index.hpp"
 #include "graph/builder.hpp"
 #include "graph/neighbour_codes.hpp"
+#include "graph/scorer.hpp"
 #include "graph/searcher.hpp"
 #include "index/allowed.hpp"
 #include "index/store.hpp"
@@ -95,12 +96,20 @@ struct GraphIndex::State : Store {
   template <class Emit, class Accept = graph::AcceptAll>
   std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {},
                    std::size_t near = 0) const;
+  /// One of those.
+  template <class Accept>
+  graph::Walked walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found, const Accept& accept,
+                         std::size_t near, graph::Workspace& work) const;
   /// Walks among the rows that pass, from `seeds` and from the nearest rows of all, which a walk left in `pool`; what it met is
   /// then in `work.pool`. Returns whether that is enough. It is not where none of those nearest rows passes: what does lies all
   /// around such a hole of the filter, beyond the reach of a walk. Nor is it what the budget ended, what ran out of links, and
   /// where more than the odd one of the k nearest was met late.
   bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::span<const std::uint32_t> seeds,
                std::size_t& n_scored) const;
+  /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of those of the plan's sweep did. Returns
+  /// how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an exact search.
+  std::size_t sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n_passed,
+                       std::size_t& n_scored) const;
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
   template <class Passes>
   std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_seen, const Passes& passes,

@@ -34,6 +34,18 @@ constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
 std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
 
+/// Of a pool of at least the nearest `k`; all of it where it may hold all `n_rows`.
+std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) noexcept {
+  return ef >= n_rows ? n_rows : std::min(n_rows, n_looked_at(k, ef));
+}
+
+/// How many of the nearest `n` of a pool pass.
+std::size_t n_passing(const graph::Pool& pool, std::size_t n, const Allowed& passes) {
+  std::size_t n_passed = 0;
+  for (std::size_t i = 0; i < std::min(pool.size(), n); ++i) n_passed += passes(pool.row(i));
+  return n_passed;
+}
+
 /// Of the nearest `k`, one in eight may be met late by a walk that is trusted.
 bool has_settled(std::size_t n_late, std::size_t k) noexcept { return n_late <= k / 8; }
 
@@ -78,18 +90,44 @@ std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::siz
   std::size_t n_scored = 0;
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
-    const auto entries = entrance.rows_for(scorer, work);
-    graph::Walked walked;
-    if (neighbours) {
-      neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
-      walked.n_scored = graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept);
-    } else {
-      walked = graph::walk(links, entries, scorer, ef, work, accept, near);
-    }
+    if (neighbours) neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
+    const graph::Walked walked = walk_one(scorer, ef, n_found, accept, near, work);
     n_scored += walked.n_scored;
     emit(q, End{scorer, neighbours ? work.found : work.pool, walked.n_late, work});
   }
   return n_scored;
+}
+
+template <class Accept>
+graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found,
+                                          const Accept& accept, std::size_t near, graph::Workspace& work) const {
+  const auto entries = entrance.rows_for(scorer, work);
+  work.late.clear();
+  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near);
+  return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
+}
+
+std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
+                                        std::size_t n_passed, std::size_t& n_scored) const {
+  for (std::size_t n = plan.n_nearest, ef = plan.ef, left = plan.ef_most;; left -= ef) {
+    // Beyond a hole of the filter more pass than around it, but how many more is not known.
+    const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
+    n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
+    const std::size_t wanted = std::max(plan.recall > 0 ? ef_for(n, plan.recall) : plan.ef * n / plan.n_nearest, 2 * n);
+    if (wanted > left && 3 * ef > left) return 0;
+    ef = std::min(wanted, left);
+    n = std::min(n, ef / 2);
+    const std::size_t n_seen = n_seen_of(links.size(), n, ef);
+    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, end.work).n_scored;
+    n_passed = 0;
+    std::size_t n_late = 0;
+    for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
+      if (!passes(end.pool.row(i))) continue;
+      ++n_passed;
+      n_late += std::ranges::find(end.work.late, end.pool.row(i)) != end.work.late.end();
+    }
+    if (n_passed == k && has_settled(n_late, k)) return n_seen;
+  }
 }
 
 bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
@@ -149,6 +187,7 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* 
   }
   if (filter) {
     Plan plan = plan::make_plan(facts, effort.executor);
+    plan.recall = effort.ef ? 0 : recall;
     if (explain) plan.reason = plan::reason(facts, effort.executor);
     return plan;
   }
@@ -179,9 +218,6 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   const bool sweeps = plan.executor == Executor::sweep;
   const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
   const std::size_t ef = !sweeps ? n_around(share) : neighbours ? plan.ef : std::max(plan.ef, plan.n_nearest);
-  const auto n_seen_of = [](std::size_t n_places, std::size_t n_nearest, std::size_t pool) {
-    return pool >= n_places ? n_places : std::min(n_places, n_looked_at(n_nearest, pool));
-  };
   const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
   const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
   const std::vector<std::uint32_t> seeds = plan.ef_within ? passes.sample(kSeeds) : std::vector<std::uint32_t>{};
@@ -189,14 +225,6 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   SearchStats stats;
   stats.strategy = "graph";
   std::vector<std::uint8_t> is_open(queries.n_rows);
-  // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
-  const auto is_near = [&](const End& end) {
-    if (!options.filter) return true;
-    if (!has_settled(end.n_late, plan.n_nearest)) return false;
-    std::size_t n_passed = 0;
-    for (std::size_t i = 0; i < std::min(end.pool.size(), plan.n_nearest); ++i) n_passed += passes(end.pool.row(i));
-    return n_passed >= reachable;
-  };
   std::mutex mutex;
   parallel_for((queries.n_rows + kBlock - 1) / kBlock, options.n_threads, [&](std::size_t b) {
     cancel.check();
@@ -204,8 +232,12 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     std::size_t n_rescored = 0, n_more = 0;
     const auto answer = [&](std::size_t q, const End& end) {
       std::vector<Hit> hits;
-      if (sweeps && is_near(end))
+      // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
+      const std::size_t n_passed = sweeps ? n_passing(end.pool, plan.n_nearest, passes) : 0;
+      if (sweeps && (!options.filter || (n_passed >= reachable && has_settled(end.n_late, plan.n_nearest))))
         hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
+      else if (const std::size_t n = sweeps ? sweep_on(end, reachable, plan, passes, n_passed, n_more) : 0)
+        hits = rescore(own.row(q), end.pool, reachable, n, passes, n_rescored);
       else if (plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
         hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
       q += b * kBlock;

@@ -23,12 +23,14 @@ struct Costs {
     exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.036 * dim) * n_allowed, (0.4 + 0.0175 * dim) * n_rows)
                                              : (0.5 + 0.0095 * dim) * n_allowed);
     scored = 30 + 0.1 * dim;
-    const double place = 450 + 1.25 * dim, fast_place = 630 + 1.4 * dim;
-    sweep = (facts.is_fast ? fast_place : place) * static_cast<double>(facts.ef_sweep);
+    const double plain_place = 450 + 1.25 * dim;
+    place = facts.is_fast ? 630 + 1.4 * dim : plain_place;
+    sweep = place * static_cast<double>(facts.ef_sweep);
     // Where few pass, a row has many steps to others that do.
-    in_filter = 1.25 * place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
+    in_filter = 1.25 * plain_place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
   }
   double exact, sweep, in_filter;
+  double place;   // of the pool of a sweep
   double scored;  // a row that a walk meets
 };
 
@@ -80,6 +82,7 @@ Plan make_plan(const Facts& facts, Executor forced) {
       cost = costs.sweep;
       plan.n_nearest = n_nearest(facts);
       plan.ef = facts.ef_sweep;
+      plan.ef_most = static_cast<std::size_t>(costs.exact / costs.place / 2);
       plan.ef_within = ef_within(facts);
       plan.n_scored = cost / costs.scored;
       break;

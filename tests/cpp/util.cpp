@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "check.hpp"
+#include "engine/bitmap.hpp"
 #include "util/buffer.hpp"
 #include "util/id_map.hpp"
 #include "util/rounding.hpp"
@@ -164,7 +165,49 @@ void test_topk() {
   CHECK(hits.size() == 3 && hits[0].id == 3 && hits[1].id == 4 && hits[2].id == 9);
 }
 
+/// Members are found where few of many words have any, whatever was set, taken out again, cut off or put together.
+void test_sparse_bitmap() {
+  std::mt19937_64 random(7);
+  const auto members = [](const Bitmap& bitmap) {
+    std::vector<std::size_t> rows;
+    bitmap.for_each([&](std::size_t row) { rows.push_back(row); });
+    CHECK(rows.size() == bitmap.count());
+    std::vector<std::size_t> truth;
+    for (std::size_t row = 0; row < bitmap.size(); ++row)
+      if (bitmap.test(row)) truth.push_back(row);
+    CHECK(rows == truth);
+    return rows;
+  };
+  for (const std::size_t size : {0, 1, 63, 64, 511, 512, 513, 32'767, 32'768, 32'769, 200'000}) {
+    Bitmap some(size), others(size);
+    for (int i = 0; size && i < 40; ++i) {
+      some.set(random() % size);
+      others.set(random() % size);
+      if (i % 3 == 0) some.reset(random() % size);
+    }
+    for (const std::size_t row : members(some)) {
+      if (row % 2) continue;
+      some.reset(row);
+      Bitmap again(size);
+      again.set(row);
+      again.reset(row);
+      CHECK(again == Bitmap(size) && members(again).empty());
+    }
+    for (const Bitmap& bitmap : {some, others, ~some, some & others, some | others, some ^ others, ~(some | others)})
+      members(bitmap);
+    for (const std::size_t other : {size / 2, size + 1, size + 100'000, std::size_t{0}}) {
+      Bitmap resized = ~some;
+      resized.reserve(other);
+      resized.resize(other);
+      members(resized);
+      if (other > size) resized.set(other - 1);
+      members(resized);
+    }
+  }
+}
+
 int main() {
+  test_sparse_bitmap();
   test_id_map();
   test_id_map_grows();
   test_buffer();

@@ -128,6 +128,23 @@ def test_where_a_sweep_finds_too_little_a_walk_goes_on(index: engine.Index, exec
     assert np.isin(found.ids, exact.ids).mean() >= 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["plain", "fast"])
+def test_of_many_rows_a_wider_sweep_reaches_over_a_hole(layout: GraphLayout) -> None:
+    """Where an exact search would take long, and few rows have to be gone past."""
+    data = named("clustered-100k")
+    index = graph_of(data.vectors, "cosine", layout=layout)
+    recalls, n_fallbacks = [], 0
+    for query in data.queries[:100]:
+        mask = np.ones(len(index), np.bool_)
+        mask[np.argsort(-(data.vectors @ query))[:40]] = False
+        found = index.search(query, 10, recall=0.99, filter=mask)
+        n_fallbacks += found.stats.n_fallbacks
+        recalls.append(np.isin(found.ids, index.search(query, 10, filter=mask, executor="exact").ids).mean())
+    assert np.mean(recalls) >= 0.99
+    assert n_fallbacks <= 20
+
+
 def test_explain_says_what_a_search_does(index: engine.Index) -> None:
     queries = clustered(1, 20)
     for share in (0.0, 0.01, 0.3, 0.97, 1.0):

@@ -15,13 +15,16 @@ namespace engine {
 /// Bits that are 1.
 std::size_t count_bits(std::span<const std::uint64_t> words) noexcept;
 
-/// A set of rows, one bit each; 1 = allowed. Bits beyond `size()` are 0.
+/// A set of rows, one bit each; 1 = allowed. Bits beyond `size()` are 0. Where members are few, those are found without a look
+/// at the rest.
 class Bitmap {
  public:
-  explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64) {}
+  explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64), groups_(n_group_words(size)) {}
   /// Of its words, in which bits beyond `size` are 0 and `count` others 1.
   Bitmap(std::size_t size, std::vector<std::uint64_t> words, std::size_t count)
-      : size_(size), count_(count), words_(std::move(words)) {}
+      : size_(size), count_(count), words_(std::move(words)), groups_(n_group_words(size)) {
+    regroup();
+  }
 
   static Bitmap from_mask(std::span<const bool> mask);
   static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);
@@ -34,29 +37,37 @@ class Bitmap {
   void set(std::size_t row) noexcept {
     count_ += !test(row);
     words_[row / 64] |= std::uint64_t{1} << (row % 64);
+    groups_[row / kGroup / 64] |= std::uint64_t{1} << (row / kGroup % 64);
   }
   void reset(std::size_t row) noexcept {
     count_ -= test(row);
     words_[row / 64] &= ~(std::uint64_t{1} << (row % 64));
   }
   /// Room for `size` bits, so that `resize` cannot fail.
-  void reserve(std::size_t size) { words_.reserve((size + 63) / 64); }
+  void reserve(std::size_t size) {
+    words_.reserve((size + 63) / 64);
+    groups_.reserve(n_group_words(size));
+  }
   /// New bits are 0; those beyond `size` are gone.
   void resize(std::size_t size);
-  bool operator==(const Bitmap&) const = default;
+  bool operator==(const Bitmap& other) const { return size_ == other.size_ && words_ == other.words_; }
 
   /// Calls `visit(row)` for every member, ascending.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    constexpr std::size_t kTogether = 8;
-    for (std::size_t first = 0; first < words_.size(); first += kTogether) {
-      const auto words = std::span(words_).subspan(first, std::min(kTogether, words_.size() - first));
-      std::uint64_t any = 0;  // where members are few, most words have none
-      for (const std::uint64_t word : words) any |= word;
-      if (!any) continue;
-      for (std::size_t i = 0; i < words.size(); ++i)
-        for (std::uint64_t bits = words[i]; bits; bits &= bits - 1)
-          visit((first + i) * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+    constexpr std::size_t kWords = kGroup / 64;
+    const auto first_of = [](std::size_t g, std::uint64_t groups) {
+      return (g * 64 + static_cast<std::size_t>(std::countr_zero(groups))) * kWords;
+    };
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1)
+        __builtin_prefetch(words_.data() + first_of(g, groups));
+      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1) {
+        const std::size_t first = first_of(g, groups), end = std::min(first + kWords, words_.size());
+        for (std::size_t w = first; w < end; ++w)
+          for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
+            visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+      }
     }
   }
 
@@ -87,11 +98,19 @@ class Bitmap {
     result.recount();
     return result;
   }
-  void recount() noexcept { count_ = count_bits(words_); }
+  void recount() noexcept {
+    count_ = count_bits(words_);
+    regroup();
+  }
+  void regroup() noexcept;
+
+  static constexpr std::size_t kGroup = 512;  // rows: a line of memory
+  static constexpr std::size_t n_group_words(std::size_t size) noexcept { return (size + 64 * kGroup - 1) / (64 * kGroup); }
 
   std::size_t size_;
   std::size_t count_ = 0;  // every search asks for it
   std::vector<std::uint64_t> words_;
+  std::vector<std::uint64_t> groups_;  // a bit for each: 0 where it has no members
 };
 
 }  // namespace engine
