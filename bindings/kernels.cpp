@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <limits>
 #include <optional>
 
 #include <pybind11/stl.h>
@@ -178,6 +179,20 @@ void bind_kernels(py::module_& module) {
         return to_array(std::move(result));
       },
       py::arg("x").noconvert());
+  kernels.def_static(
+      "insert",
+      [](const IdArray& numbers, std::int64_t value) {
+        const auto given = flat(numbers, "numbers");
+        constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+        if (value == kMost || !std::is_sorted(given.begin(), given.end()) || (!given.empty() && given.back() == kMost) ||
+            std::binary_search(given.begin(), given.end(), value))
+          invalid("numbers do not ascend below 2**63 - 1, or value is one of them");
+        std::vector<std::int64_t> result(given.begin(), given.end());
+        result.resize(kernels::insert_room(given.size()), kMost);
+        const std::size_t place = kernels::active().insert(result.data(), given.size(), value);
+        return py::make_tuple(place, to_array(std::move(result)));
+      },
+      py::arg("numbers").noconvert(), py::arg("value"), "The place of `value`, and all numbers with what follows them.");
   kernels.def_static(
       "code_step",
       [](const FloatMatrix& from, const FloatMatrix& to, const FloatMatrix& origin) {

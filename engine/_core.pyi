@@ -291,6 +291,13 @@ class kernels:
     @staticmethod
     def hadamard(x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]: ...
     @staticmethod
+    def insert(
+        numbers: numpy.typing.NDArray[numpy.int64], value: typing.SupportsInt | typing.SupportsIndex
+    ) -> tuple[int, numpy.typing.NDArray[numpy.int64]]:
+        """
+        The place of `value`, and all numbers with what follows them.
+        """
+    @staticmethod
     def int8_peak(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
         """
         8-bit multiplications and additions a second on one core, registers only: the best of many rounds.

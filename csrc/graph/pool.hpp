@@ -1,48 +1,51 @@
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <vector>
 
+#include "kernels/table.hpp"
+
 namespace engine::graph {
 
 /// The `capacity` nearest rows of a walk so far, sorted, and which of them were expanded. Short and read all the time: a flat
-/// array beats any heap.
+/// array beats any heap. A row and its key are one number, so that a vector of them finds its place and moves up at once.
 class Pool {
  public:
-  struct Entry {
-    float key;
-    std::uint32_t row;  // the highest bit says that it was expanded
-  };
-  static constexpr std::uint32_t kExpanded = 0x8000'0000;
+  static constexpr std::uint32_t kMostRows = 0x8000'0000;
 
   void start(std::size_t capacity) {
     capacity_ = capacity;
     size_ = next_ = 0;
-    if (entries_.size() < capacity + 1) entries_.resize(capacity + 1);
+    worst_ = std::numeric_limits<float>::infinity();
+    entries_.assign(kernels::insert_room(capacity), kNothing);
   }
 
-  float worst() const noexcept { return size_ < capacity_ ? std::numeric_limits<float>::infinity() : entries_[size_ - 1].key; }
+  /// Keys from here on do not come in.
+  float worst() const noexcept { return worst_; }
   std::size_t size() const noexcept { return size_; }
   std::size_t capacity() const noexcept { return capacity_; }
-  float key(std::size_t i) const noexcept { return entries_[i].key; }
-  bool is_expanded(std::size_t i) const noexcept { return entries_[i].row & kExpanded; }
-  std::uint32_t row(std::size_t i) const noexcept { return entries_[i].row & ~kExpanded; }
+  float key(std::size_t i) const noexcept { return std::bit_cast<float>(ordered(static_cast<std::int32_t>(entries_[i] >> 32))); }
+  bool is_expanded(std::size_t i) const noexcept { return entries_[i] & kExpanded; }
+  std::uint32_t row(std::size_t i) const noexcept { return static_cast<std::uint32_t>(entries_[i]) >> 1; }
 
   /// Takes a new row in; returns its place, or `capacity` where it is too far away. `dropped` becomes the row that had to make
   /// room, if it was not expanded.
   std::size_t insert(float key, std::uint32_t row, std::uint32_t& dropped) noexcept {
-    if (size_ == capacity_ && key < worst() && !is_expanded(size_ - 1)) dropped = entries_[size_ - 1].row;
+    if (size_ == capacity_ && key < worst_ && !is_expanded(size_ - 1)) dropped = this->row(size_ - 1);
     return insert(key, row);
   }
   std::size_t insert(float key, std::uint32_t row) noexcept {
-    if (!(key < worst())) return capacity_;
-    const std::size_t at = place_of(key);
-    if (size_ < capacity_) ++size_;
-    std::memmove(&entries_[at] + 1, &entries_[at], (size_ - 1 - at) * sizeof(Entry));
-    entries_[at] = {key, row};
+    if (!(key < worst_)) return capacity_;
+    const std::size_t at = insert_(entries_.data(), size_, entry(key, row));
+    if (size_ < capacity_)
+      ++size_;
+    else
+      entries_[size_] = kNothing;
+    note_worst();
     next_ = std::min(next_, at);
     return at;
   }
@@ -52,40 +55,47 @@ class Pool {
   /// Among the first `n` only.
   bool expand(std::uint32_t& row, std::size_t n) noexcept {
     n = std::min(n, size_);
-    while (next_ < n && entries_[next_].row & kExpanded) ++next_;
+    while (next_ < n && is_expanded(next_)) ++next_;
     if (next_ >= n) return false;
-    row = entries_[next_].row;
-    entries_[next_++].row |= kExpanded;
+    row = this->row(next_);
+    entries_[next_++] |= kExpanded;
     return true;
   }
   /// Gives the row that was expanded last, as the nearest then, another key.
   void correct(float key) noexcept {
     const std::size_t from = next_ - 1;
-    const Entry entry{key, entries_[from].row};
-    std::size_t at = place_of(key);
-    if (at > from) {
+    const std::int64_t corrected = entry(key, row(from)) | kExpanded;
+    std::int64_t* const entries = entries_.data();
+    std::int64_t* at = std::upper_bound(entries, entries + size_, corrected);
+    if (at > entries + from) {
       --at;
-      std::memmove(&entries_[from], &entries_[from] + 1, (at - from) * sizeof(Entry));
-      if (at > from) --next_;  // a row not yet expanded took its place
+      std::copy(entries + from + 1, at + 1, entries + from);
+      if (at > entries + from) --next_;  // a row not yet expanded took its place
     } else {
-      std::memmove(&entries_[at] + 1, &entries_[at], (from - at) * sizeof(Entry));
+      std::copy_backward(at, entries + from, entries + from + 1);
     }
-    entries_[at] = entry;
+    *at = corrected;
+    note_worst();
   }
   /// No row before this place is left to expand.
   std::size_t next() const noexcept { return next_; }
 
  private:
-  /// Of the first entry beyond `key`. Halves are chosen by arithmetic: no one could predict the branches.
-  std::size_t place_of(float key) const noexcept {
-    const Entry* first = entries_.data();
-    std::size_t n = size_;
-    for (; n > 1; n -= n / 2) first += -static_cast<std::size_t>(first[n / 2 - 1].key <= key) & n / 2;
-    return static_cast<std::size_t>(first - entries_.data()) + (n == 1 && first->key <= key);
+  static constexpr std::int64_t kExpanded = 1, kNothing = std::numeric_limits<std::int64_t>::max();
+
+  /// Bits of floats as integers of the same order, and back.
+  static constexpr std::int32_t ordered(std::int32_t bits) noexcept { return bits ^ ((bits >> 31) & 0x7fff'ffff); }
+  static std::int64_t entry(float key, std::uint32_t row) noexcept {
+    return std::int64_t{ordered(std::bit_cast<std::int32_t>(key))} << 32 | std::int64_t{row} << 1;
+  }
+  void note_worst() noexcept {
+    if (size_ == capacity_) worst_ = key(size_ - 1);
   }
 
   std::size_t capacity_ = 0, size_ = 0, next_ = 0;
-  std::vector<Entry> entries_;
+  float worst_ = 0;
+  std::vector<std::int64_t> entries_;  // key, row and, last, whether it was expanded
+  std::size_t (*insert_)(std::int64_t*, std::size_t, std::int64_t) = kernels::active().insert;
 };
 
 }  // namespace engine::graph

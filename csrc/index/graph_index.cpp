@@ -14,7 +14,7 @@
 namespace engine {
 namespace {
 
-constexpr std::size_t kMostRows = graph::Pool::kExpanded;
+constexpr std::size_t kMostRows = graph::Pool::kMostRows;
 
 }  // namespace
 

@@ -160,6 +160,7 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
   for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
     if (!passes(pool.row(i))) continue;
     exact.prefetch(pool.row(i));
+    __builtin_prefetch(ids.data() + pool.row(i));
     rows.push_back(pool.row(i));
   }
   n_rescored += rows.size();

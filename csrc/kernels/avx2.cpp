@@ -130,6 +130,23 @@ inline float largest_lane(Lanes a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+constexpr std::size_t kLongs = 4;
+using Longs = __m256i;
+inline Longs load_longs(const std::int64_t* from) { return load_words(from); }
+inline void store_longs(std::int64_t* to, Longs a) { store_words(to, a); }
+inline Longs broadcast_long(std::int64_t value) { return _mm256_set1_epi64x(value); }
+inline Longs smaller(Longs a, Longs b) { return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(a, b)); }
+inline Longs larger(Longs a, Longs b) { return _mm256_blendv_epi8(b, a, _mm256_cmpgt_epi64(a, b)); }
+inline std::size_t n_not_above(Longs a, Longs b) {
+  return 4 - static_cast<std::size_t>(
+                 __builtin_popcount(static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(a, b))))));
+}
+inline Longs carried_up(Longs before, Longs a) {
+  return _mm256_blend_epi32(_mm256_permute4x64_epi64(a, 0x90), _mm256_permute4x64_epi64(before, 0xff), 0x03);
+}
+
+#include "kernels/sorted.inc"
+
 struct Int8Step {
   static Words multiply(Words total, Words rows, Words query) { return multiply_bytes(total, rows, query); }
   static Lanes to_lanes(Words w) { return lanes_of_ints(w); }

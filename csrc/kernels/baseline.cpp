@@ -1,4 +1,5 @@
 // Portable C++: what any 64-bit machine runs. Arrays of fixed length that compilers turn into what vectors they have.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/table.hpp"
@@ -238,6 +239,13 @@ std::int64_t int8_peak(std::size_t iterations) {
   volatile std::uint32_t keep = sums[0].v[0] ^ sums[1].v[0] ^ sums[2].v[0] ^ sums[3].v[0];
   (void)keep;
   return static_cast<std::int64_t>(iterations) * 4 * kLanes * 4 * 2;
+}
+
+std::size_t insert(std::int64_t* numbers, std::size_t n, std::int64_t value) {
+  std::int64_t* const place = std::upper_bound(numbers, numbers + n, value);
+  std::copy_backward(place, numbers + n, numbers + n + 1);
+  *place = value;
+  return static_cast<std::size_t>(place - numbers);
 }
 
 #include "kernels/table.inc"

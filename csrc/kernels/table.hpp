@@ -138,6 +138,10 @@ struct Table {
   std::uint32_t (*estimate)(const std::uint8_t* codes, std::size_t n_pairs, const std::uint8_t* tables, const float* shift,
                             const float* factor, const Estimate& query, float* keys);
 
+  /// Puts a number below INT64_MAX among `n` that ascend, of which none is equal to it; returns its place. From numbers[n] on all
+  /// are INT64_MAX, and there is room for `insert_room(n)`.
+  std::size_t (*insert)(std::int64_t* numbers, std::size_t n, std::int64_t value);
+
   /// One running sum for each entry, fused or not, so instruction sets differ. For matrices that stay in the caches.
   void (*multiply)(const Product& product);
   /// best[j] = the largest of column j of rows of 16 n_vectors floats, and of what is there where `go_on`.
@@ -159,6 +163,9 @@ struct Table {
   /// What the tile kernel is measured against.
   std::int64_t (*int8_peak)(std::size_t iterations);
 };
+
+/// Numbers that `insert` reads where there are n.
+constexpr std::size_t insert_room(std::size_t n) noexcept { return n / 8 * 8 + 16; }
 
 /// The table in use: the best the machine has, or the one ENGINE_ISA names.
 const Table& active();

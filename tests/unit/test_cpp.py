@@ -50,7 +50,7 @@ def run(objects: list[Path], program: Path, sanitizer: str, timeout: float) -> N
 
 
 def test_util(tmp_path: Path) -> None:
-    sources = [ROOT / "tests" / "cpp" / "util.cpp", CSRC / "util" / "thread_pool.cpp"]
+    sources = [ROOT / "tests" / "cpp" / "util.cpp", CSRC / "util" / "thread_pool.cpp", CSRC / "filter" / "bitmap.cpp"]
     run(compile_all(sources, tmp_path, "address,undefined"), tmp_path / "util", "address,undefined", 120)
 
 

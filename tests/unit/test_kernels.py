@@ -286,6 +286,17 @@ def test_tiles_of_the_largest_dim() -> None:
             assert [int(mask) for mask in masks] == [2**64 - 1 if passes else 0] * 3
 
 
+@given(st.sets(st.integers(-(2**63), 2**63 - 2), min_size=1, max_size=70), st.data())
+def test_insert(given_numbers: set[int], data: st.DataObject) -> None:
+    value = data.draw(st.sampled_from(sorted(given_numbers)))
+    numbers = np.array(sorted(given_numbers - {value}), np.int64)
+    place, after = kernels.insert(numbers, value)
+    n = len(given_numbers)
+    assert place == np.searchsorted(numbers, value)
+    assert after[:n].tolist() == sorted(given_numbers)
+    assert set(after[n:].tolist()) == {2**63 - 1}
+
+
 @pytest.mark.parametrize("n", [1, 2, 16, 64, 128, 256, 1024, 65_536])
 def test_hadamard(n: int, rng: np.random.Generator) -> None:
     """Integers, so that every order of summation gives the same."""
