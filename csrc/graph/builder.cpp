@@ -242,6 +242,46 @@ void link(const Base& base, std::span<const std::uint32_t> order, const BuildOpt
       change([&] { entrance.set_layer(std::move(layer)); });
     }
   }
+  support(order, options, links, cancel, change);
+}
+
+void support(std::span<const std::uint32_t> rows, const BuildOptions& options, Links& links, Cancel& cancel,
+             const Change& change) {
+  const std::size_t n_pieces = (rows.size() + kPiece - 1) / kPiece, degree = links.degree();
+  const auto leads_to = [&](std::uint32_t from, std::uint32_t to) {
+    return std::ranges::find(links.of(from), to) != links.of(from).end();
+  };
+  // Those in need come first: what is full has no room for them.
+  for (const std::size_t wanted : {degree / 4, degree / 2, options.fills ? degree : 0}) {
+    std::vector<std::vector<Edge>> missing(n_pieces);
+    parallel_for(n_pieces, options.n_threads, [&](std::size_t p) {
+      cancel.check();
+      for (const std::uint32_t row : rows.subspan(p * kPiece, std::min(kPiece, rows.size() - p * kPiece))) {
+        const auto parents = links.of(row);
+        auto n_back =
+            static_cast<std::size_t>(std::ranges::count_if(parents, [&](std::uint32_t parent) { return leads_to(parent, row); }));
+        for (const std::uint32_t parent : parents) {
+          if (n_back >= wanted) break;
+          if (links.of(parent).size() == degree || leads_to(parent, row)) continue;
+          missing[p].emplace_back(parent, row);
+          ++n_back;
+        }
+      }
+    });
+    change([&] {
+      std::vector<std::uint32_t> to;
+      for (const std::vector<Edge>& some : missing) {
+        for (const auto& [parent, row] : some) {
+          const auto present = links.of(parent);
+          if (present.size() == degree) continue;
+          to.assign(present.begin(), present.end());
+          to.push_back(row);
+          if (options.undo) options.undo->keep(links, parent);
+          links.set(parent, to);
+        }
+      }
+    });
+  }
 }
 
 void relink(const Base& base, const Bitmap& gone, const BuildOptions& options, Links& links, Cancel& cancel) {

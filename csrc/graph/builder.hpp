@@ -46,6 +46,7 @@ class Undo {
 struct BuildOptions {
   std::size_t ef = 200;  // rows that an insertion looks at
   float alpha = 1.2f;    // how much nearer another link must be for a candidate to be left out
+  bool fills = false;    // room that a row has left takes no time to walk past, so it may as well hold links
   std::size_t n_threads = 1;
   Undo* undo = nullptr;
 };
@@ -65,6 +66,11 @@ using Change = std::function<void(const std::function<void()>&)>;
 /// on threads. All else that changes, links of rows linked before and `entrance`, changes within `change`.
 void link(const Base& base, std::span<const std::uint32_t> order, const BuildOptions& options, Links& links, Entrance& entrance,
           Workspaces& workspaces, Cancel& cancel, const Change& change);
+
+/// Rows are hard to find if few link to them: of those that each of `rows` links to, the nearest that have room link back, until
+/// half as many do as there can be links.
+void support(std::span<const std::uint32_t> rows, const BuildOptions& options, Links& links, Cancel& cancel,
+             const Change& change);
 
 /// Gives rows new links where some of their present ones are `gone`: to the nearest of those left and of those that the
 /// lost ones led to. Links of other rows stay.

@@ -130,6 +130,10 @@ void GraphIndex::State::compact(std::size_t n_threads, Cancel& cancel) {
     std::transform(old.begin(), old.end(), to.begin(), [&](std::uint32_t row) { return now[row]; });
     moved.set(place, to);
   }
+  const graph::Change at_once = [](const std::function<void()>& apply) { apply(); };
+  std::vector<std::uint32_t> places(n_new);
+  std::iota(places.begin(), places.end(), 0u);
+  graph::support(places, options(n_threads), moved, cancel, at_once);
   graph::Entrance entered = entrance.renumbered(now);
   if (entered.starts().empty() && n_new) entered.set_starts({0});
   std::vector<float> lifted(lift.empty() ? 0 : n_new);
@@ -150,7 +154,7 @@ void GraphIndex::State::compact(std::size_t n_threads, Cancel& cancel) {
   try {
     Cancel never;  // the rows are gone: nothing may fail any more
     graph::mend(base(), options(n_threads), links, entrance, workspaces, never);
-    if (metric == Metric::ip) start_at_longest([](const std::function<void()>& apply) { apply(); });
+    if (metric == Metric::ip) start_at_longest(at_once);
   } catch (const std::bad_alloc&) {
     n_unmended = n_new;  // the next add mends
   }

@@ -48,7 +48,7 @@ struct GraphIndex::State : Store {
   exact::Corpus visible() const noexcept { return {view(n_visible), metric, &codes, ids.data()}; }
   graph::Base base() const noexcept { return {view(size()), codes, metric == Metric::ip ? lift.data() : nullptr}; }
   graph::BuildOptions options(std::size_t n_threads) const noexcept {
-    return {.ef = params.ef_construction, .n_threads = n_threads};
+    return {.ef = params.ef_construction, .fills = params.layout == Layout::fast, .n_threads = n_threads};
   }
 
   std::size_t row_of_live(std::int64_t id) const {

@@ -139,6 +139,30 @@ void test_links() {
 }
 
 /// Takes back the first state of each row, however often it changed, and when memory ends; new rows are not kept.
+/// Of the rows that one links to, the nearest with room link back, those in need first; and a change can be taken back.
+void test_support() {
+  const Change at_once = [](const std::function<void()>& apply) { apply(); };
+  const std::vector<Rows> before{{1, 2, 3, 4}, {5, 6, 7}, {0, 3}, {}, {1}, {6}, {}, {}};
+  Links links = linked(4, before);
+  Undo undo(before.size(), 4);
+  BuildOptions options;
+  options.undo = &undo;
+  Cancel never;
+  const Rows rows{0, 1, 2, 3, 4, 5, 6, 7};
+  support(rows, options, links, never, at_once);
+  // The last place of 1 goes to 4, which has no other row, so that 3 links back to 0.
+  CHECK(of(links, 0) == before[0] && of(links, 1) == Rows({5, 6, 7, 4}) && of(links, 2) == before[2]);
+  CHECK(of(links, 3) == Rows({0, 2}) && of(links, 4) == Rows({1}) && of(links, 5) == Rows({6, 1}));
+  CHECK(of(links, 6) == Rows({5}) && of(links, 7).empty());
+  CHECK(sound(inspect(links, Rows{0})));
+
+  options.fills = true;
+  support(rows, options, links, never, at_once);
+  CHECK(of(links, 3) == Rows({0, 2}) && of(links, 4) == Rows({1, 0}) && of(links, 6) == Rows({5, 1}));
+  undo.take_back(links);
+  for (std::size_t row = 0; row < before.size(); ++row) CHECK(of(links, row) == before[row]);
+}
+
 void test_undo() {
   const std::vector<Rows> before{{1, 2}, {0}, {0}};
   const auto change = [](Undo& undo, Links& links, int n_rounds) {
@@ -415,6 +439,7 @@ int main() {
   test_pool();
   test_visited_set();
   test_links();
+  test_support();
   test_undo();
   test_walk();
   test_pruner();
