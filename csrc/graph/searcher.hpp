@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +26,8 @@ struct Workspace {
 
 /// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for.
 inline constexpr int kTogether = 2;
-/// A row that comes in this close to being expanded has its links asked for at once.
-inline constexpr std::size_t kSoon = 4;
+/// Rows this close to being expanded have their links asked for, when they come in and whenever others are scored.
+inline constexpr std::size_t kSoon = 6;
 
 /// Every row counts.
 struct AcceptAll {
@@ -58,7 +59,21 @@ class Frontier {
     rows_[n_++] = row;
     if (n_ == rows_.size()) score();
   }
+  /// Rows, kMost at most, of which those count that were not visited before and are accepted. Which ones no processor could
+  /// predict: nothing branches on it.
+  template <class Accept>
+  [[gnu::always_inline]] void meet(const std::uint32_t* first, const std::uint32_t* last, const Accept& accept) {
+    if (n_ + static_cast<std::size_t>(last - first) > rows_.size()) score();
+    std::size_t n = n_;
+    for (; first != last; ++first) {
+      rows_[n] = *first;
+      n += static_cast<std::size_t>(visited_.insert(*first)) & static_cast<std::size_t>(accept(*first));
+    }
+    for (; n_ < n; ++n_) scorer_.prefetch(rows_[n_]);
+  }
   void score() {
+    const std::size_t soon = std::min(pool_.next() + kSoon, pool_.size());
+    for (std::size_t i = pool_.next(); i < soon; ++i) links_.prefetch(pool_.row(i));
     scorer_(rows_.data(), n_, keys_.data());
     const bool is_late = 2 * n_expanded_ > ef_;
     for (std::size_t i = 0; i < n_; ++i) {
@@ -108,14 +123,16 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
             Accept accept = {}, std::size_t near = 0) {
   Frontier<Scorer> frontier(links, scorer, ef, near, work);
   const std::size_t n_rows = links.size();
-  const auto meet = [&](std::uint32_t row) {
-    if (frontier.visit(row) && accept(row)) frontier.add(row);
-  };
-  for (const std::uint32_t row : entries) meet(row);
+  for (std::size_t i = 0; i < entries.size(); i += Scorer::kMost) {
+    const auto some = entries.subspan(i, std::min(Scorer::kMost, entries.size() - i));
+    frontier.meet(some.data(), some.data() + some.size(), accept);
+  }
   frontier.score();
   frontier.run(
       [&](std::uint32_t row) {
-        for (const std::uint32_t* to = links.place(row); to != links.place(row + 1) && *to < n_rows; ++to) meet(*to);
+        const std::uint32_t *const first = links.place(row), *last = first;
+        while (last != links.place(row + 1) && *last < n_rows) ++last;
+        frontier.meet(first, last, accept);
       },
       [](const Walked&) { return false; });
   return frontier.walked();
