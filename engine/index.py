@@ -352,8 +352,8 @@ class Index:
             1, which means exact. Default for a graph: 0.95. Where it was not reached when that was measured, or
             nothing was measured yet, the search is exact: `explain` tells. Kind "exact" satisfies any.
         ef : int, optional
-            Instead of `recall`, for a graph only: rows that a walk keeps in its pool, at least 1; `k` where it is
-            less, exact where it is not below the number of rows.
+            Instead of `recall`, for a graph only: the nearest rows whose neighbours a walk looks at, at least 1. Those
+            neighbours count as found, so that less than `k` will do. Exact where it is not below the number of rows.
         filter : bool mask over rows, array of allowed ids, or Bitmap, optional
             Rows that may be results: ``min(k, rows that pass)`` of them always come back. A graph looks at all of
             them where that is cheaper than a walk, or where a walk found too little; otherwise about the share of the

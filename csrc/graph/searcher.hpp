@@ -44,10 +44,10 @@ struct Walked {
 template <class Scorer>
 class Frontier {
  public:
-  Frontier(const Links& links, const Scorer& scorer, std::size_t ef, std::size_t near, Workspace& work)
+  Frontier(const Links& links, const Scorer& scorer, std::size_t ef, std::size_t n_found, std::size_t near, Workspace& work)
       : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), late_(work.late), ef_(ef), near_(near) {
     visited_.start(links.size());
-    pool_.start(ef);
+    pool_.start(std::max(ef, n_found));
     late_.clear();
   }
 
@@ -89,12 +89,12 @@ class Frontier {
   /// `stop(walked)` says so; returns whether there was none.
   template <class Expand, class Stop>
   bool run(Expand expand, Stop stop) {
-    for (std::uint32_t row; pool_.expand(row);) {
+    for (std::uint32_t row; pool_.expand(row, ef_);) {
       int together = 1;
       do {
         expand(row);
         ++n_expanded_;
-      } while (together++ < kTogether && pool_.expand(row));
+      } while (together++ < kTogether && pool_.expand(row, ef_));
       score();
       if (stop(walked_)) return false;
     }
@@ -116,12 +116,12 @@ class Frontier {
 };
 
 /// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
-/// `work.pool`, nearest first. Best-first search over one sorted pool. Rows that `accept` refuses
-/// are as if they were not there.
+/// `work.pool`, nearest first, and where `n_found` is more, as many of those seen. Best-first search over one sorted pool. Rows
+/// that `accept` refuses are as if they were not there.
 template <class Scorer, class Accept = AcceptAll>
 Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work,
-            Accept accept = {}, std::size_t near = 0) {
-  Frontier<Scorer> frontier(links, scorer, ef, near, work);
+            Accept accept = {}, std::size_t near = 0, std::size_t n_found = 0) {
+  Frontier<Scorer> frontier(links, scorer, ef, n_found, near, work);
   const std::size_t n_rows = links.size();
   for (std::size_t i = 0; i < entries.size(); i += Scorer::kMost) {
     const auto some = entries.subspan(i, std::min(Scorer::kMost, entries.size() - i));

@@ -90,8 +90,6 @@ struct GraphIndex::State : Store {
   struct End;
   /// Whether walks find anything: where not, searches are exact.
   bool walkable() const noexcept;
-  /// Of a walk for `k` rows. What is beside a row finds some that the walk never looked at.
-  std::size_t least_ef(std::size_t k) const noexcept;
   /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`.
   template <class Emit, class Accept = graph::AcceptAll>
   std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {},

@@ -34,6 +34,9 @@ constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
 std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
 
+/// Of a walk for `k` rows: what is beside a row finds some that it never looked at.
+std::size_t least_ef(std::size_t k) noexcept { return (k + 1) / 2; }
+
 /// Of a pool of at least the nearest `k`; all of it where it may hold all `n_rows`.
 std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) noexcept {
   return ef >= n_rows ? n_rows : std::min(n_rows, n_looked_at(k, ef));
@@ -73,8 +76,6 @@ struct GraphIndex::State::End {
 
 bool GraphIndex::State::walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
 
-std::size_t GraphIndex::State::least_ef(std::size_t k) const noexcept { return params.layout == Layout::fast ? (k + 1) / 2 : k; }
-
 std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
   const std::size_t ef = walkable() ? choose_ef(calibration, k, recall) : 0;
   return ef ? std::max(ef, least_ef(k)) : 0;
@@ -103,7 +104,7 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
                                           const Accept& accept, std::size_t near, graph::Workspace& work) const {
   const auto entries = entrance.rows_for(scorer, work);
   work.late.clear();
-  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near);
+  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near, n_found);
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
@@ -218,7 +219,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   const std::size_t reachable = std::min(k, passes.count());
   const bool sweeps = plan.executor == Executor::sweep;
   const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
-  const std::size_t ef = !sweeps ? n_around(share) : neighbours ? plan.ef : std::max(plan.ef, plan.n_nearest);
+  const std::size_t ef = sweeps ? plan.ef : n_around(share);
   const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
   const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
   const std::vector<std::uint32_t> seeds = plan.ef_within ? passes.sample(kSeeds) : std::vector<std::uint32_t>{};

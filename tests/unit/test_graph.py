@@ -180,9 +180,12 @@ def test_a_larger_pool_finds_more(shared: engine.Index) -> None:
     assert recalls[2] > 0.99
     work = [shared.search(QUERIES, 10, ef=ef).stats.n_scored for ef in (10, 40, 200)]
     assert work == sorted(work)
-    # Without codes of neighbours no pool is smaller than k. One query or many, one thread or two are the same walk.
-    least = 1 if shared.layout == "plain" else 10
-    same = [shared.search(QUERIES, 10, ef=least), shared.search(QUERIES, 10, ef=10, n_threads=2)]
+    # What is beside the rows looked at is found too: k of them, however few those are.
+    few = shared.search(QUERIES, 10, ef=1)
+    assert few.stats.strategy == "graph"
+    assert (few.ids >= 0).all()
+    # One query or many, one thread or two are the same walk.
+    same = [shared.search(QUERIES, 10, ef=10), shared.search(QUERIES, 10, ef=10, n_threads=2)]
     np.testing.assert_array_equal(same[0].ids, same[1].ids)
     np.testing.assert_array_equal(shared.search(QUERIES[7], 10, ef=10).ids[0], same[0].ids[7])
 
@@ -195,10 +198,6 @@ def test_recall_chooses_the_pool(shared: engine.Index) -> None:
     np.testing.assert_array_equal(same[0].ids, same[1].ids)
     assert same[0].stats.n_scored == work[1]
     assert shared.search(QUERIES, 10, ef=shared.explain().ef).stats.n_scored == work[1]
-
-
-def least_ef(index: engine.Index, k: int) -> float:
-    return k / 2 if index.layout == "fast" else k
 
 
 def test_explain_says_what_search_does(shared: engine.Index) -> None:
@@ -215,7 +214,7 @@ def test_explain_says_what_search_does(shared: engine.Index) -> None:
         assert (plan.strategy == "graph") == (stats.strategy == "graph"), (k, recall, plan)
         assert plan.kind == "graph"
         if plan.strategy == "graph":
-            assert plan.ef >= least_ef(index, k)
+            assert plan.ef >= k / 2
             assert plan.recall == (0.95 if recall is None else recall)
         else:
             assert (plan.ef, plan.recall) == (0, 1.0)
@@ -247,9 +246,7 @@ def test_calibration_is_a_table(shared: engine.Index) -> None:
     points = shared.calibration
     assert [point.k for point in points] == sorted(point.k for point in points)
     assert {point.k for point in points} == {1, 10, 100}
-    assert all(
-        0 <= point.recall <= 1 and 0 <= point.error < 0.1 and point.ef >= least_ef(shared, point.k) for point in points
-    )
+    assert all(0 <= point.recall <= 1 and 0 <= point.error < 0.1 and point.ef >= point.k / 2 for point in points)
 
 
 @pytest.mark.parametrize("piece", [40, 500])

@@ -16,6 +16,10 @@ class Float32(Approximate):
     layout: GraphLayout = "plain"
     targets = (0.9, 0.95, 0.99, 0.999)
 
+    @classmethod
+    def grid(cls, k: int) -> Sequence[int]:
+        return [*range((k + 1) // 2, k), *super().grid(k)]  # what is beside the rows looked at counts too
+
     def __init__(self, vectors: Rows, metric: Metric, n_threads: int) -> None:
         options: dict[str, Any] = {"kind": "graph", "M": 32, "ef_construction": 200}
         self.index = engine.Index(
@@ -42,10 +46,6 @@ class Float16(Float32):
 
 class Fast(Float32):
     layout = "fast"
-
-    @classmethod
-    def grid(cls, k: int) -> Sequence[int]:
-        return [*range((k + 1) // 2, k), *super().grid(k)]  # rows beside those in the pool count too
 
 
 class Compact(Float32):

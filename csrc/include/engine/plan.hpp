@@ -21,7 +21,7 @@ struct Effort {
 /// What a filtered search will do.
 struct Plan {
   Executor executor = Executor::exact;
-  std::size_t ef = 0;         // rows in the pool of a walk
+  std::size_t ef = 0;         // rows that a walk looks beyond
   std::size_t ef_within = 0;  // and of one among the rows that pass, which may follow a sweep
   std::size_t n_nearest = 0;  // sweep: the nearest rows of all, among which `k` should pass
   std::size_t budget = 0;     // rows that a walk among those may score before an exact search would have been cheaper
