@@ -57,6 +57,8 @@ def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
 
 def as_count(value: object, name: str, *, most: int = 2**31 - 1) -> int:
     """`value` as an int of at least 1; bools and floats are refused."""
+    if type(value) is int and 1 <= value <= most:
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise InvalidArgumentError(f"{name} is {value!r}, expected an integer of at least 1")
     try:

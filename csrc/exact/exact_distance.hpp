@@ -28,7 +28,7 @@ class ExactDistance {
  public:
   ExactDistance(RowsView rows, Metric metric, const float* query) : rows_(rows), metric_(metric), query_(query) {
     double unused;
-    kernels_.dot_norm[0](query, query, rows.dim, &unused, &query_norm_);
+    if (metric == Metric::cosine) kernels_.dot_norm[0](query, query, rows.dim, &unused, &query_norm_);
   }
 
   /// NaN or Inf where the row holds NaN or Inf, or is zero under cosine; never for other rows.

@@ -11,8 +11,8 @@ namespace engine {
 inline constexpr std::size_t kCalibratedK[] = {1, 10, 100};
 
 /// Where: a walk serves all of them.
-inline constexpr std::size_t kCalibratedEf[] = {4,   5,   7,   10,  14,  20,   30,   45,   65,   100,
-                                                140, 200, 300, 450, 650, 1000, 1400, 2000, 3000, 4000};
+inline constexpr std::size_t kCalibratedEf[] = {1,   2,   3,   5,   7,   10,  14,   20,   30,   45,   65,
+                                                100, 140, 200, 300, 450, 650, 1000, 1400, 2000, 3000, 4000};
 
 /// What walks of `ef` rows found for a sample of queries: the mean of their recalls and its standard error.
 CalibrationPoint summary(std::size_t k, std::size_t ef, std::span<const double> recalls);

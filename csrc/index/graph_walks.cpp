@@ -34,9 +34,6 @@ constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 /// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
 std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
 
-/// Of a walk for `k` rows: what is beside a row finds some that it never looked at.
-std::size_t least_ef(std::size_t k) noexcept { return (k + 1) / 2; }
-
 /// Of a pool of at least the nearest `k`; all of it where it may hold all `n_rows`.
 std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) noexcept {
   return ef >= n_rows ? n_rows : std::min(n_rows, n_looked_at(k, ef));
@@ -77,8 +74,7 @@ struct GraphIndex::State::End {
 bool GraphIndex::State::walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
 
 std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
-  const std::size_t ef = walkable() ? choose_ef(calibration, k, recall) : 0;
-  return ef ? std::max(ef, least_ef(k)) : 0;
+  return walkable() ? choose_ef(calibration, k, recall) : 0;
 }
 
 template <class Emit, class Accept>
@@ -308,9 +304,7 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
     if (k <= most) wanted.push_back(k);
   for (const std::size_t ef : kCalibratedEf) {
     if (ef >= others.count() || wanted.empty()) break;
-    const auto end = std::find_if(wanted.begin(), wanted.end(), [&](std::size_t k) { return ef < least_ef(k); });
-    const std::vector<std::size_t> together(wanted.begin(), end);  // by one walk
-    if (together.empty()) continue;
+    const std::vector<std::size_t> together = wanted;  // by one walk
     std::vector<double> recalls(together.size() * given.n_rows);
     parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
       cancel.check();

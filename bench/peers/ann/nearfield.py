@@ -18,7 +18,7 @@ class Float32(Approximate):
 
     @classmethod
     def grid(cls, k: int) -> Sequence[int]:
-        return [*range((k + 1) // 2, k), *super().grid(k)]  # what is beside the rows looked at counts too
+        return [*range(1, k), *super().grid(k)]  # what is beside the rows looked at counts too
 
     def __init__(self, vectors: Rows, metric: Metric, n_threads: int) -> None:
         options: dict[str, Any] = {"kind": "graph", "M": 32, "ef_construction": 200}
