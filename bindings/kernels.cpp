@@ -180,6 +180,20 @@ void bind_kernels(py::module_& module) {
       },
       py::arg("x").noconvert());
   kernels.def_static(
+      "encode_query",
+      [](const FloatMatrix& query, double factor, double subtracted, const FloatMatrix& center, int limit) {
+        const auto y = flat(query, "query"), c = flat(center, "center");
+        if (y.size() != c.size()) invalid("query and center have different lengths");
+        if (limit < 1 || limit > 127) invalid("limit is " + std::to_string(limit) + ", expected 1 to 127");
+        std::vector<double> work(y.size());
+        std::vector<std::int8_t> codes(y.size());
+        kernels::EncodedQuery code;
+        kernels::active().encode_query(y.data(), factor, subtracted, c.data(), y.size(), limit, work.data(), codes.data(), &code);
+        return py::make_tuple(to_array(std::move(codes)), code.scale, code.squared, code.shift, code.norm, code.rest, code.sum);
+      },
+      py::arg("query").noconvert(), py::arg("factor"), py::arg("subtracted"), py::arg("center").noconvert(), py::arg("limit"),
+      "Codes; scale, squared length, product with the center; squared length of the codes and of their rest; sum of the codes.");
+  kernels.def_static(
       "insert",
       [](const IdArray& numbers, std::int64_t value) {
         const auto given = flat(numbers, "numbers");

@@ -278,6 +278,17 @@ class kernels:
         rows: numpy.typing.NDArray[numpy.uint32],
     ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]: ...
     @staticmethod
+    def encode_query(
+        query: numpy.typing.NDArray[numpy.float32],
+        factor: typing.SupportsFloat | typing.SupportsIndex,
+        subtracted: typing.SupportsFloat | typing.SupportsIndex,
+        center: numpy.typing.NDArray[numpy.float32],
+        limit: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple[numpy.typing.NDArray[numpy.int8], float, float, float, float, float, int]:
+        """
+        Codes; scale, squared length, product with the center; squared length of the codes and of their rest; sum of the codes.
+        """
+    @staticmethod
     def estimate(
         codes: numpy.typing.NDArray[numpy.uint8],
         tables: numpy.typing.NDArray[numpy.uint8],

@@ -33,7 +33,7 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
   prepared_.resize(queries.n_rows);
   scan_.assign(queries.n_rows * scan_stride_, 0);
   tile_.assign(queries.n_rows * tile_stride_, 0);
-  std::vector<double> v(dim);
+  std::vector<double> work(dim);
   const float* const center = codes.center().data();
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
@@ -42,45 +42,24 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
     query.metric = metric;
     query.center = codes.center_norm();
     const double factor = metric == Metric::cosine ? 1 / length : 1, subtracted = metric == Metric::l2 ? 1 : 0;
-    double extreme = 0, squared = 0, shift = 0;
-#pragma omp simd reduction(max : extreme) reduction(+ : squared, shift)
-    for (std::size_t j = 0; j < dim; ++j) {
-      const double value = y[j] * factor - subtracted * center[j];
-      v[j] = value;
-      extreme = std::max(extreme, std::abs(value));
-      squared += value * value;
-      shift += center[j] * value;
-    }
-    query.scale = std::max(extreme / limit, 1e-30);
     std::int8_t* const tile = tile_.data() + q * tile_stride_;
-    constexpr double kRound = 0x1.8p52;  // adding and subtracting it rounds to the nearest integer
-    const double inverse = 1 / query.scale;
-    double rest = 0, norm = 0;
-    std::int32_t sum = 0;
-#pragma omp simd reduction(+ : rest, norm, sum)
-    for (std::size_t j = 0; j < dim; ++j) {
-      const double steps = v[j] * inverse;
-      const double z = (steps + kRound) - kRound;
-      const auto code = static_cast<std::int32_t>(z);
-      tile[j] = static_cast<std::int8_t>(code);
-      sum += code;
-      rest += (steps - z) * (steps - z);
-      norm += z * z;
-    }
-    query.sum = sum;
+    kernels::EncodedQuery code;
+    kernels::active().encode_query(y, factor, subtracted, center, dim, limit, work.data(), tile, &code);
+    query.scale = code.scale;
+    query.sum = code.sum;
     std::int8_t* const scan = scan_.data() + q * scan_stride_;
     std::copy_n(tile, half, scan);
     std::copy_n(tile + half, half, scan + padded);
 
     const double magnitude = metric == Metric::cosine ? 1 : length + (metric == Metric::l2 ? codes.center_norm() : 0);
-    query.norm = std::max(1.0, std::sqrt(norm) * (1 + 0x1p-30));
-    query.rest = (std::sqrt(rest) * (1 + 0x1p-30) + 0x1p-44 * magnitude / query.scale) / query.norm * (1 + 0x1p-30);
+    query.norm = std::max(1.0, std::sqrt(code.norm) * (1 + 0x1p-30));
+    query.rest = (std::sqrt(code.rest) * (1 + 0x1p-30) + 0x1p-44 * magnitude / query.scale) / query.norm * (1 + 0x1p-30);
     rest_ = std::max(rest_, query.rest);
     if (metric == Metric::l2) {
-      query.squared = squared;
-      query.slack = 0x1p-40 * squared + 0x1p-44 * magnitude * std::sqrt(squared);
+      query.squared = code.squared;
+      query.slack = 0x1p-40 * code.squared + 0x1p-44 * magnitude * std::sqrt(code.squared);
     } else {
-      query.shift = shift;
+      query.shift = code.shift;
       query.slack = 0x1p-36 * codes.center_norm() * magnitude + (metric == Metric::cosine ? 0x1p-40 : 0);
     }
   }

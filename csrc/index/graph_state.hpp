@@ -106,8 +106,9 @@ struct GraphIndex::State : Store {
                std::size_t& n_scored) const;
   /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of those of the plan's sweep did. Returns
   /// how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an exact search.
+  /// `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.
   std::size_t sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n_passed,
-                       std::size_t& n_scored) const;
+                       std::size_t& n_scored, bool& is_hole) const;
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
   template <class Passes>
   std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_seen, const Passes& passes,

@@ -105,7 +105,7 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
 }
 
 std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
-                                        std::size_t n_passed, std::size_t& n_scored) const {
+                                        std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
   for (std::size_t n = plan.n_nearest, ef = plan.ef, left = plan.ef_most;; left -= ef) {
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
@@ -123,7 +123,8 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
       ++n_passed;
       n_late += std::ranges::find(end.work.late, end.pool.row(i)) != end.work.late.end();
     }
-    if (n_passed == k && has_settled(n_late, k)) return n_seen;
+    is_hole = n_passed < k;
+    if (!is_hole && n_late <= k / 32) return n_seen;  // what a sweep meets late, it may miss as well
   }
 }
 
@@ -230,13 +231,14 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     std::size_t n_rescored = 0, n_more = 0;
     const auto answer = [&](std::size_t q, const End& end) {
       std::vector<Hit> hits;
+      bool is_hole = false;
       // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
       const std::size_t n_passed = sweeps ? n_passing(end.pool, plan.n_nearest, passes) : 0;
       if (sweeps && (!options.filter || (n_passed >= reachable && has_settled(end.n_late, plan.n_nearest))))
         hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
-      else if (const std::size_t n = sweeps ? sweep_on(end, reachable, plan, passes, n_passed, n_more) : 0)
+      else if (const std::size_t n = sweeps ? sweep_on(end, reachable, plan, passes, n_passed, n_more, is_hole) : 0)
         hits = rescore(own.row(q), end.pool, reachable, n, passes, n_rescored);
-      else if (plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
+      else if (!is_hole && plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
         hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
       q += b * kBlock;
       is_open[q] = hits.size() < reachable;

@@ -33,6 +33,13 @@ struct EncodedRow {
   double norm;            // of the row after centering
 };
 
+struct EncodedQuery {
+  double scale;           // of its codes
+  double squared, shift;  // its squared length, its product with the center
+  double norm, rest;      // squared length of the codes, and of what they leave out over `scale`
+  std::int32_t sum;       // of the codes
+};
+
 /// What leads from a row to one it is linked to, where both were turned at random: see graph::NeighbourCodes.
 struct Step {
   float absolute, squared;  // sums of |step| and of its squares
@@ -128,6 +135,10 @@ struct Table {
   /// Codes `x * factor - center` (float64): u = 136 + round(x / c) in 0..255, split in two nibble planes of `row_bytes`.
   void (*encode)(const float* x, double factor, const float* center, std::size_t dim, std::size_t row_bytes, std::uint8_t* high,
                  std::uint8_t* low, double* work, EncodedRow* row);
+
+  /// Codes `y * factor - subtracted * center` (float64) as integers from -limit to limit; `work` is `dim` long.
+  void (*encode_query)(const float* y, double factor, double subtracted, const float* center, std::size_t dim, int limit,
+                       double* work, std::int8_t* codes, EncodedQuery* query);
 
   /// x times the Hadamard matrix of order n, a power of two. The same bits for every instruction set.
   void (*hadamard)(float* x, std::size_t n);

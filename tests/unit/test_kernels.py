@@ -286,6 +286,23 @@ def test_tiles_of_the_largest_dim() -> None:
             assert [int(mask) for mask in masks] == [2**64 - 1 if passes else 0] * 3
 
 
+@pytest.mark.parametrize("limit", [63, 127])
+@pytest.mark.parametrize("dim", [1, 15, 16, 17, 384, 784])
+def test_encode_query(dim: int, limit: int, rng: np.random.Generator) -> None:
+    y, center = rng.standard_normal((2, dim)).astype(np.float32)
+    for factor, subtracted in ((0.25, 0.0), (1.0, 1.0)):
+        codes, scale, squared, shift, norm, rest, total = kernels.encode_query(y, factor, subtracted, center, limit)
+        v = y.astype(np.float64) * factor - subtracted * center
+        assert scale == np.abs(v).max() / limit
+        np.testing.assert_array_equal(codes, np.rint(v * (1 / scale)))
+        assert np.abs(codes.astype(int)).max() == limit
+        assert (norm, total) == (np.square(codes.astype(float)).sum(), codes.sum(dtype=int))
+        np.testing.assert_allclose([squared, shift], [v @ v, center.astype(np.float64) @ v], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(rest, np.square(v * (1 / scale) - codes).sum(), rtol=1e-12, atol=1e-20)
+    codes, scale, *others = kernels.encode_query(np.zeros(dim, np.float32), 1.0, 0.0, center, limit)
+    assert (scale, others, codes.any()) == (1e-30, [0, 0, 0, 0, 0], False)
+
+
 @given(st.sets(st.integers(-(2**63), 2**63 - 2), min_size=1, max_size=70), st.data())
 def test_insert(given_numbers: set[int], data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(sorted(given_numbers)))
