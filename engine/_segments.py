@@ -14,7 +14,7 @@ from ._core import Bitmap
 from ._validate import as_array, as_choice, as_finite, as_ids, as_k, as_matrix
 from .exact import as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError, NotBuiltError
-from .index import EXECUTORS, Filter, Index, _restore
+from .index import EXECUTORS, UNFILTERED, Filter, Index, _restore
 from .types import Calibrated, Executor, IndexKind, Plan, RangeResult, SearchResult, together
 
 __all__ = ["Segment", "Segments"]
@@ -354,7 +354,7 @@ class Segments(Index):
         k = as_k(k, len(points))
         self._effort(recall, ef)
         allowed = self._bitmap(filter)
-        as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else EXECUTORS[:2])
+        as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
         found = []
         for segment, rows in self._asked(allowed):
             graph = segment.index.kind == "graph"

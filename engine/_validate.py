@@ -202,9 +202,10 @@ def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: boo
     needs; `refuse_infinite` then says which one it was.
     """
     # Nothing needs to be read into what is float32 already: a search of one query is over in few microseconds.
-    array = value if type(value) is np.ndarray and value.dtype == FLOAT32 else as_array(value, name)
+    plain = type(value) is np.ndarray and value.dtype == FLOAT32
+    array: NDArray[Any] = value if plain else as_array(value, name)  # type: ignore[assignment]
     if array.ndim == 1:
-        array = array[None, :]
+        array = array[None]
     if array.ndim != 2:
         raise InvalidArgumentError(f"{name} has shape {array.shape}, expected (n, dim) or (dim,)")
     n, n_columns = array.shape
@@ -214,7 +215,7 @@ def as_matrix(value: ArrayLike, name: str, *, dim: int | None = None, check: boo
         raise InvalidArgumentError(f"{name} has dim {n_columns}, expected 1 to {MAX_DIM}")
     if not n:
         raise InvalidArgumentError(f"{name} has shape {array.shape}, expected at least one row")
-    matrix = as_float32(array)
+    matrix = array if plain and array.flags.carray else as_float32(array)
     if check and not np.isfinite(matrix).all():
         refuse_infinite(array, name)
     return matrix

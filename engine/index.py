@@ -49,6 +49,7 @@ __all__ = ["Filter", "Index"]
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 KINDS = ("exact", "graph")
 EXECUTORS = ("auto", "exact", "in_filter", "sweep")
+UNFILTERED = EXECUTORS[:2]
 LAYOUTS = ("plain", "fast")
 GRAPH_OPTIONS: dict[str, Any] = {"M": 32, "ef_construction": 200, "seed": 0, "layout": "plain"}  # and their defaults
 RECALL = 0.95  # asked for where nothing is
@@ -393,7 +394,7 @@ class Index:
         k = as_k(k, len(points))
         effort = self._effort(recall, ef)
         allowed = self._bitmap(filter)
-        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else EXECUTORS[:2])
+        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
         n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
         try:
             if isinstance(self._core, _core.GraphIndex):

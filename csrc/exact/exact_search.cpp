@@ -549,10 +549,9 @@ void check(const Corpus& corpus, MatrixView queries) {
     invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
   if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
   if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const std::vector<float> zero(queries.dim);
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     double unused, squared;
-    kernels::active().dot_norm[0](zero.data(), queries.row(q), queries.dim, &unused, &squared);
+    kernels::active().dot_norm[0](queries.row(q), queries.row(q), queries.dim, &unused, &squared);
     const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
     if (!std::isfinite(squared)) invalid(name() + " holds NaN or Inf, expected finite numbers");
     if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
