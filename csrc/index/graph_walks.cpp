@@ -106,6 +106,8 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
 
 std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
                                         std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
+  // Behind a hole of the filter a sweep may miss as many as it meets late.
+  const std::size_t most_late = n_passed < k ? k / 32 : k / 8;
   for (std::size_t n = plan.n_nearest, ef = plan.ef, left = plan.ef_most;; left -= ef) {
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
@@ -124,15 +126,15 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
       n_late += std::ranges::find(end.work.late, end.pool.row(i)) != end.work.late.end();
     }
     is_hole = n_passed < k;
-    if (!is_hole && n_late <= k / 32) return n_seen;  // what a sweep meets late, it may miss as well
+    if (!is_hole && n_late <= most_late) return n_seen;
   }
 }
 
 bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
-                                std::span<const std::uint32_t> seeds, std::size_t& n_scored) const {
+                                std::size_t& n_scored) const {
   const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
   const std::size_t n_near = std::min(end.pool.size(), n_around(share));
-  end.work.seeds.assign(seeds.begin(), seeds.end());
+  end.work.seeds = passes.sample(kSeeds);
   std::size_t n_passed = 0;
   for (std::size_t i = 0; i < n_near; ++i) {
     n_passed += passes(end.pool.row(i));
@@ -219,7 +221,6 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   const std::size_t ef = sweeps ? plan.ef : n_around(share);
   const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
   const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
-  const std::vector<std::uint32_t> seeds = plan.ef_within ? passes.sample(kSeeds) : std::vector<std::uint32_t>{};
 
   SearchStats stats;
   stats.strategy = "graph";
@@ -233,12 +234,12 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       std::vector<Hit> hits;
       bool is_hole = false;
       // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
-      const std::size_t n_passed = sweeps ? n_passing(end.pool, plan.n_nearest, passes) : 0;
+      const std::size_t n_passed = sweeps && options.filter ? n_passing(end.pool, plan.n_nearest, passes) : 0;
       if (sweeps && (!options.filter || (n_passed >= reachable && has_settled(end.n_late, plan.n_nearest))))
         hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
       else if (const std::size_t n = sweeps ? sweep_on(end, reachable, plan, passes, n_passed, n_more, is_hole) : 0)
         hits = rescore(own.row(q), end.pool, reachable, n, passes, n_rescored);
-      else if (!is_hole && plan.ef_within && walk_on(end, reachable, plan, passes, seeds, n_more))
+      else if (!is_hole && plan.ef_within && walk_on(end, reachable, plan, passes, n_more))
         hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
       q += b * kBlock;
       is_open[q] = hits.size() < reachable;
