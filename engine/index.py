@@ -85,8 +85,9 @@ class Index:
         How the vectors are kept. Distances are exact for the vectors as kept. "int8", for a graph only, keeps nothing
         but the codes: about ``dim + 24`` bytes a row, each number in 256 steps of its row's range.
     layout : {"plain", "fast"}
-        "fast", for a graph only, keeps 1-bit codes of the neighbours beside each row: faster searches for
-        ``12 * M + dim * M / 8`` bytes a row more, with M rounded up to a multiple of 32.
+        "fast", for a graph only, keeps 1-bit codes of the neighbours beside each row: ``12 * M + dim * M / 8`` bytes a
+        row more, with M rounded up to a multiple of 32. Whether that is faster depends on the data and the machine;
+        where docs/graph.md measured it, "plain" is as fast or faster.
     n_threads : int, optional
         Used by `add` and, where they are not told otherwise, by searches. Default: every core the process may use.
 
