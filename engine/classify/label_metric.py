@@ -21,7 +21,7 @@ __all__ = ["FrechetPredictor", "LabelMetric", "locus", "next_class"]
 Distances = NDArray[np.float64]
 PIVOTS = 512  # labels by way of which the triangle inequality is tried
 MIXTURES = 500  # of observed labels, by which the recall of a graph is measured, peaked ones and flat ones
-LEAST_POOL = 16
+LEAST_POOL = 4
 
 
 class LabelMetric:

@@ -97,7 +97,7 @@ def test_the_recall_of_a_graph_is_that_of_means(rng: np.random.Generator) -> Non
 def test_peaked_predictions_need_a_smaller_pool(rng: np.random.Generator) -> None:
     E = rng.standard_normal((4000, 24)).astype(np.float32)
     metric, observed = LabelMetric.from_embeddings(E), rng.permutation(4000)[:40]
-    sample, p = rng.dirichlet(np.full(40, 0.02), (2, 300))
+    sample, p = rng.dirichlet(np.full(40, 0.002), (2, 300))
     graph = FrechetPredictor(metric, observed, kind="graph")
     peaked = FrechetPredictor(metric, observed, kind="graph", sample=sample)
     assert graph.ef_ is not None
