@@ -175,6 +175,9 @@ struct Table {
   std::int64_t (*int8_peak)(std::size_t iterations);
 };
 
+/// Rows between the one that `dot_nibbles` reads and the one that it asks for.
+inline constexpr std::size_t kAhead = 32;
+
 /// Numbers that `insert` reads where there are n.
 constexpr std::size_t insert_room(std::size_t n) noexcept { return n / 8 * 8 + 16; }
 
