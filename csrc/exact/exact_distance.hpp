@@ -52,11 +52,7 @@ class ExactDistance {
   }
 
   /// Asks the memory for a row that will be needed soon.
-  [[gnu::always_inline]] void prefetch(std::size_t row) const {
-    if (rows_.dtype == Dtype::i8) return rows_.codes->prefetch(row);
-    const std::byte* const x = rows_.row(row);
-    for (std::size_t i = 0; i < rows_.row_bytes(); i += 64) __builtin_prefetch(x + i, 0, 2);
-  }
+  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept { quant::prefetch(rows_, row); }
 
  private:
   /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.

@@ -54,12 +54,16 @@ class Pool {
   bool expand(std::uint32_t& row) noexcept { return expand(row, size_); }
   /// Among the first `n` only.
   bool expand(std::uint32_t& row, std::size_t n) noexcept {
-    n = std::min(n, size_);
-    while (next_ < n && is_expanded(next_)) ++next_;
-    if (next_ >= n) return false;
+    if (!is_open(n)) return false;
     row = this->row(next_);
     entries_[next_++] |= kExpanded;
     return true;
+  }
+  /// Whether one of the first `n` was not expanded.
+  bool is_open(std::size_t n) noexcept {
+    n = std::min(n, size_);
+    while (next_ < n && is_expanded(next_)) ++next_;
+    return next_ < n;
   }
   /// Gives the row that was expanded last, as the nearest then, another key.
   void correct(float key) noexcept {

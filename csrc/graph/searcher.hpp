@@ -34,6 +34,11 @@ struct AcceptAll {
   constexpr bool operator()(std::uint32_t) const noexcept { return true; }
 };
 
+/// Nothing to do when a walk is about to end.
+struct Nothing {
+  constexpr void operator()(const Pool&) const noexcept {}
+};
+
 /// What a walk came to. Of rows that were among the `near` nearest when they were met, `n_late` were so in its second half, and
 /// are in `work.late`: where those are many, it would find more.
 struct Walked {
@@ -86,15 +91,16 @@ class Frontier {
     n_ = 0;
   }
   /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until there is none or
-  /// `stop(walked)` says so; returns whether there was none.
-  template <class Expand, class Stop>
-  bool run(Expand expand, Stop stop) {
+  /// `stop(walked)` says so; returns whether there was none. Before rows are scored that could be the last, calls `ending(pool)`.
+  template <class Expand, class Stop, class Ending = Nothing>
+  bool run(Expand expand, Stop stop, Ending ending = {}) {
     for (std::uint32_t row; pool_.expand(row, ef_);) {
       int together = 1;
       do {
         expand(row);
         ++n_expanded_;
       } while (together++ < kTogether && pool_.expand(row, ef_));
+      if (!pool_.is_open(ef_)) ending(pool_);
       score();
       if (stop(walked_)) return false;
     }
@@ -117,10 +123,11 @@ class Frontier {
 
 /// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
 /// `work.pool`, nearest first, and where `n_found` is more, as many of those seen. Best-first search over one sorted pool. Rows
-/// that `accept` refuses are as if they were not there.
-template <class Scorer, class Accept = AcceptAll>
+/// that `accept` refuses are as if they were not there. When it may be about to end, `ending` sees the pool, where most of what
+/// is found is by then.
+template <class Scorer, class Accept = AcceptAll, class Ending = Nothing>
 Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work,
-            Accept accept = {}, std::size_t near = 0, std::size_t n_found = 0) {
+            Accept accept = {}, std::size_t near = 0, std::size_t n_found = 0, Ending ending = {}) {
   Frontier<Scorer> frontier(links, scorer, ef, n_found, near, work);
   const std::size_t n_rows = links.size();
   for (std::size_t i = 0; i < entries.size(); i += Scorer::kMost) {
@@ -134,7 +141,7 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
         while (last != links.place(row + 1) && *last < n_rows) ++last;
         frontier.meet(first, last, accept);
       },
-      [](const Walked&) { return false; });
+      [](const Walked&) { return false; }, ending);
   return frontier.walked();
 }
 

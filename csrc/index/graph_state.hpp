@@ -91,13 +91,13 @@ struct GraphIndex::State : Store {
   /// Whether walks find anything: where not, searches are exact.
   bool walkable() const noexcept;
   /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`.
-  template <class Emit, class Accept = graph::AcceptAll>
-  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {},
-                   std::size_t near = 0) const;
+  template <class Emit, class Accept = graph::AcceptAll, class Ending = graph::Nothing>
+  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {}, std::size_t near = 0,
+                   Ending ending = {}) const;
   /// One of those.
-  template <class Accept>
+  template <class Accept, class Ending>
   graph::Walked walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found, const Accept& accept,
-                         std::size_t near, graph::Workspace& work) const;
+                         std::size_t near, const Ending& ending, graph::Workspace& work) const;
   /// Walks among the rows that pass, from a sample of them and from the nearest rows of all, which a walk left in `pool`; what it
   /// met is then in `work.pool`. Returns whether that is enough. It is not where none of those nearest rows passes: what does
   /// lies all around such a hole of the filter, beyond the reach of a walk. Nor is it what the budget ended, what ran out of

@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 #include <random>
+#include <utility>
 
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
@@ -77,9 +78,9 @@ std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
   return walkable() ? choose_ef(calibration, k, recall) : 0;
 }
 
-template <class Emit, class Accept>
+template <class Emit, class Accept, class Ending>
 std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept,
-                                    std::size_t near) const {
+                                    std::size_t near, Ending ending) const {
   const exact::CodedQueries coded(queries, codes, 127);
   const graph::Workspaces::Lease lease(workspaces);
   graph::Workspace& work = *lease;
@@ -88,19 +89,20 @@ std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::siz
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
     if (neighbours) neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
-    const graph::Walked walked = walk_one(scorer, ef, n_found, accept, near, work);
+    const graph::Walked walked = walk_one(scorer, ef, n_found, accept, near, ending, work);
     n_scored += walked.n_scored;
     emit(q, End{scorer, neighbours ? work.found : work.pool, walked.n_late, work});
   }
   return n_scored;
 }
 
-template <class Accept>
+template <class Accept, class Ending>
 graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found,
-                                          const Accept& accept, std::size_t near, graph::Workspace& work) const {
+                                          const Accept& accept, std::size_t near, const Ending& ending,
+                                          graph::Workspace& work) const {
   const auto entries = entrance.rows_for(scorer, work);
   work.late.clear();
-  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near, n_found);
+  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near, n_found, std::cref(ending));
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
@@ -117,7 +119,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
     const std::size_t n_seen = n_seen_of(links.size(), n, ef);
-    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, end.work).n_scored;
+    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, graph::Nothing{}, end.work).n_scored;
     n_passed = 0;
     std::size_t n_late = 0;
     for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
@@ -221,6 +223,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   const std::size_t ef = sweeps ? plan.ef : n_around(share);
   const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
   const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
+  const RowsView rows = view(size());
 
   SearchStats stats;
   stats.strategy = "graph";
@@ -230,6 +233,12 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     cancel.check();
     const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
     std::size_t n_rescored = 0, n_more = 0;
+    // Full vectors are asked for while the last rows of a walk are scored; those whose places did not change were before.
+    std::vector<std::uint32_t> asked(sweeps ? n_seen : 0, graph::kNone);
+    const auto ask = [&](const graph::Pool& pool) {
+      for (std::size_t i = 0; i < std::min(pool.size(), asked.size()); ++i)
+        if (const std::uint32_t row = pool.row(i); row != std::exchange(asked[i], row) && passes(row)) quant::prefetch(rows, row);
+    };
     const auto answer = [&](std::size_t q, const End& end) {
       std::vector<Hit> hits;
       bool is_hole = false;
@@ -245,7 +254,8 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       is_open[q] = hits.size() < reachable;
       if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
     };
-    const std::size_t n_scored = walk(own, ef, n_seen, answer, graph::AcceptAll{}, options.filter ? plan.n_nearest : 0);
+    const std::size_t n_scored =
+        walk(own, ef, n_seen, answer, graph::AcceptAll{}, options.filter ? plan.n_nearest : 0, std::cref(ask));
     std::lock_guard guard(mutex);
     stats.n_scored += n_scored + n_more;
     stats.n_rescored += n_rescored;

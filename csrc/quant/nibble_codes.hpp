@@ -97,4 +97,11 @@ inline void read_row(const RowsView& rows, std::size_t row, float* to) {
     kernels::active().load[static_cast<int>(rows.dtype)](rows.row(row), rows.dim, to);
 }
 
+/// Asks the memory for a row that will be needed soon.
+[[gnu::always_inline]] inline void prefetch(const RowsView& rows, std::size_t row) noexcept {
+  if (rows.dtype == Dtype::i8) return rows.codes->prefetch(row);
+  const std::byte* const x = rows.row(row);
+  for (std::size_t i = 0; i < rows.row_bytes(); i += 64) __builtin_prefetch(x + i, 0, 2);
+}
+
 }  // namespace engine::quant
