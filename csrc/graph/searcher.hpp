@@ -81,6 +81,7 @@ class Frontier {
     for (std::size_t i = pool_.next(); i < soon; ++i) links_.prefetch(pool_.row(i));
     scorer_(rows_.data(), n_, keys_.data());
     const bool is_late = 2 * n_expanded_ > ef_;
+    nearest_ = pool_.size() ? pool_.row(0) : kNone;
     for (std::size_t i = 0; i < n_; ++i) {
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
@@ -91,7 +92,8 @@ class Frontier {
     n_ = 0;
   }
   /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until there is none or
-  /// `stop(walked)` says so; returns whether there was none. Before rows are scored that could be the last, calls `ending(pool)`.
+  /// `stop(walked)` says so; returns whether there was none. Before rows are scored that could be the last, as
+  /// those before brought none that is nearest, calls `ending(pool)`.
   template <class Expand, class Stop, class Ending = Nothing>
   bool run(Expand expand, Stop stop, Ending ending = {}) {
     for (std::uint32_t row; pool_.expand(row, ef_);) {
@@ -100,7 +102,7 @@ class Frontier {
         expand(row);
         ++n_expanded_;
       } while (together++ < kTogether && pool_.expand(row, ef_));
-      if (!pool_.is_open(ef_)) ending(pool_);
+      if (!pool_.is_open(ef_) && pool_.row(0) == nearest_) ending(pool_);
       score();
       if (stop(walked_)) return false;
     }
@@ -118,6 +120,7 @@ class Frontier {
   std::array<std::uint32_t, Scorer::kMost> rows_;
   std::array<float, Scorer::kMost> keys_;
   std::size_t n_ = 0, n_expanded_ = 0;
+  std::uint32_t nearest_ = kNone;  // before the last rows were scored
   Walked walked_;
 };
 
