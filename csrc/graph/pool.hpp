@@ -24,6 +24,18 @@ class Pool {
     entries_.assign(kernels::insert_room(capacity), kNothing);
   }
 
+  /// Keeps the nearest `capacity` only.
+  void narrow(std::size_t capacity) noexcept {
+    if (capacity >= capacity_) return;
+    capacity_ = capacity;
+    if (size_ < capacity) return;
+    std::fill(entries_.begin() + static_cast<std::ptrdiff_t>(capacity), entries_.begin() + static_cast<std::ptrdiff_t>(size_),
+              kNothing);
+    size_ = capacity;
+    next_ = std::min(next_, size_);
+    note_worst();
+  }
+
   /// Keys from here on do not come in.
   float worst() const noexcept { return worst_; }
   std::size_t size() const noexcept { return size_; }

@@ -13,13 +13,21 @@
 
 namespace engine::graph {
 
+/// A row, the place in the pool at which it came in, and how many rows had been expanded by then.
+struct Met {
+  std::uint32_t row, place, when;
+};
+
+/// Whether that was late for a walk over `ef` rows that looks for the nearest `near`: where many are, it would find more.
+inline bool is_late(const Met& met, std::size_t near, std::size_t ef) noexcept { return met.place < near && 2 * met.when > ef; }
+
 /// What one thread needs for walks, kept from one to the next.
 struct Workspace {
   VisitedSet visited;
   Pool pool;
   std::vector<std::uint32_t> entered;         // see Entrance
   std::vector<std::uint32_t> seeds, bridges;  // see walk_within
-  std::vector<std::uint32_t> late;            // see Walked
+  std::vector<Met> met;                       // see Met
   Lookup lookup;
   Pool found;
 };
@@ -34,26 +42,31 @@ struct AcceptAll {
   constexpr bool operator()(std::uint32_t) const noexcept { return true; }
 };
 
-/// Nothing to do when a walk is about to end.
-struct Nothing {
-  constexpr void operator()(const Pool&) const noexcept {}
+/// What a walk is for: here the nearest rows that it finds by expanding `ef`.
+struct Nearest {
+  std::size_t ef;
+
+  /// The nearest `done` rows of the pool have been expanded, 0 at first: how many are to be. May narrow the pool.
+  std::size_t further(Pool&, std::size_t) const noexcept { return ef; }
+  /// The rows that are scored next may be the last: most of what is found is in the pool.
+  void ending(const Pool&) const noexcept {}
 };
 
-/// What a walk came to. Of rows that were among the `near` nearest when they were met, `n_late` were so in its second half, and
-/// are in `work.late`: where those are many, it would find more.
+/// What a walk came to.
 struct Walked {
-  std::size_t n_scored = 0, n_late = 0;
+  std::size_t n_scored = 0;
 };
 
 /// One walk as it goes: rows that are met are scored a few at a time and take their places in `work.pool`.
 template <class Scorer>
 class Frontier {
  public:
-  Frontier(const Links& links, const Scorer& scorer, std::size_t ef, std::size_t n_found, std::size_t near, Workspace& work)
-      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), late_(work.late), ef_(ef), near_(near) {
+  /// With a pool of `capacity` rows; notes those that come in among the `near` nearest.
+  Frontier(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t near, Workspace& work)
+      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), met_(work.met), near_(near) {
     visited_.start(links.size());
-    pool_.start(std::max(ef, n_found));
-    late_.clear();
+    pool_.start(capacity);
+    met_.clear();
   }
 
   /// True the first time.
@@ -80,31 +93,31 @@ class Frontier {
     const std::size_t soon = std::min(pool_.next() + kSoon, pool_.size());
     for (std::size_t i = pool_.next(); i < soon; ++i) links_.prefetch(pool_.row(i));
     scorer_(rows_.data(), n_, keys_.data());
-    const bool is_late = 2 * n_expanded_ > ef_;
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
     for (std::size_t i = 0; i < n_; ++i) {
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
-      if (is_late && place < near_) late_.push_back(rows_[i]);
+      if (place < near_) met_.push_back({rows_[i], static_cast<std::uint32_t>(place), n_expanded_});
     }
     walked_.n_scored += n_;
-    walked_.n_late = late_.size();
     n_ = 0;
   }
-  /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until there is none or
-  /// `stop(walked)` says so; returns whether there was none. Before rows are scored that could be the last, as
-  /// those before brought none that is nearest, calls `ending(pool)`.
-  template <class Expand, class Stop, class Ending = Nothing>
-  bool run(Expand expand, Stop stop, Ending ending = {}) {
-    for (std::uint32_t row; pool_.expand(row, ef_);) {
-      int together = 1;
-      do {
-        expand(row);
-        ++n_expanded_;
-      } while (together++ < kTogether && pool_.expand(row, ef_));
-      if (!pool_.is_open(ef_) && pool_.row(0) == nearest_) ending(pool_);
-      score();
-      if (stop(walked_)) return false;
+  /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until the `goal` has all that
+  /// it wants, or `stop(walked)` says so; returns whether it did not.
+  template <class Expand, class Stop, class Goal>
+  bool run(Expand expand, Stop stop, Goal& goal) {
+    for (std::size_t done = 0, ef; (ef = goal.further(pool_, done)) > done; done = ef) {
+      for (std::uint32_t row; pool_.expand(row, ef);) {
+        int together = 1;
+        do {
+          expand(row);
+          ++n_expanded_;
+        } while (together++ < kTogether && pool_.expand(row, ef));
+        // A walk that goes on from the nearest row it just met goes on for long.
+        if (!pool_.is_open(ef) && pool_.row(0) == nearest_) goal.ending(pool_);
+        score();
+        if (stop(walked_)) return false;
+      }
     }
     return true;
   }
@@ -115,23 +128,23 @@ class Frontier {
   const Scorer& scorer_;
   VisitedSet& visited_;
   Pool& pool_;
-  std::vector<std::uint32_t>& late_;
-  const std::size_t ef_, near_;
+  std::vector<Met>& met_;
+  const std::size_t near_;
   std::array<std::uint32_t, Scorer::kMost> rows_;
   std::array<float, Scorer::kMost> keys_;
-  std::size_t n_ = 0, n_expanded_ = 0;
+  std::size_t n_ = 0;
+  std::uint32_t n_expanded_ = 0;
   std::uint32_t nearest_ = kNone;  // before the last rows were scored
   Walked walked_;
 };
 
-/// Walks from `entries` towards the query until the `ef` nearest rows seen have all been expanded; they are then in
-/// `work.pool`, nearest first, and where `n_found` is more, as many of those seen. Best-first search over one sorted pool. Rows
-/// that `accept` refuses are as if they were not there. When it may be about to end, `ending` sees the pool, where most of what
-/// is found is by then.
-template <class Scorer, class Accept = AcceptAll, class Ending = Nothing>
-Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work,
-            Accept accept = {}, std::size_t near = 0, std::size_t n_found = 0, Ending ending = {}) {
-  Frontier<Scorer> frontier(links, scorer, ef, n_found, near, work);
+/// Walks from `entries` towards the query until as many of the nearest rows seen have been expanded as `goal` wants; the nearest
+/// `capacity` of those seen are then in `work.pool`, nearest first. Best-first search over one sorted pool. Rows that
+/// `accept` refuses are as if they were not there; of those among the nearest `near` when they came in, `work.met` tells when.
+template <class Scorer, class Accept, class Goal>
+Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t capacity,
+            Workspace& work, const Accept& accept, std::size_t near, Goal& goal) {
+  Frontier<Scorer> frontier(links, scorer, capacity, near, work);
   const std::size_t n_rows = links.size();
   for (std::size_t i = 0; i < entries.size(); i += Scorer::kMost) {
     const auto some = entries.subspan(i, std::min(Scorer::kMost, entries.size() - i));
@@ -144,8 +157,15 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
         while (last != links.place(row + 1) && *last < n_rows) ++last;
         frontier.meet(first, last, accept);
       },
-      [](const Walked&) { return false; }, ending);
+      [](const Walked&) { return false; }, goal);
   return frontier.walked();
+}
+
+/// The `ef` nearest of all rows.
+template <class Scorer>
+Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t ef, Workspace& work) {
+  Nearest goal{ef};
+  return walk(links, entries, scorer, ef, work, AcceptAll{}, 0, goal);
 }
 
 }  // namespace engine::graph

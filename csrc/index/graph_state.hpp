@@ -90,19 +90,21 @@ struct GraphIndex::State : Store {
   struct End;
   /// Whether walks find anything: where not, searches are exact.
   bool walkable() const noexcept;
-  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`.
-  template <class Emit, class Accept = graph::AcceptAll, class Ending = graph::Nothing>
-  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept = {}, std::size_t near = 0,
-                   Ending ending = {}) const;
+  /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`, or what
+  /// `goal` made of that.
+  template <class Emit, class Accept, class Goal>
+  std::size_t walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, const Accept& accept, std::size_t near,
+                   Goal& goal) const;
   /// One of those.
-  template <class Accept, class Ending>
+  template <class Accept, class Goal>
   graph::Walked walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found, const Accept& accept,
-                         std::size_t near, const Ending& ending, graph::Workspace& work) const;
+                         std::size_t near, Goal& goal, graph::Workspace& work) const;
   /// Walks among the rows that pass, from a sample of them and from the nearest rows of all, which a walk left in `pool`; what it
   /// met is then in `work.pool`. Returns whether that is enough. It is not where none of those nearest rows passes: what does
   /// lies all around such a hole of the filter, beyond the reach of a walk. Nor is it what the budget ended, what ran out of
-  /// links, and where more than the odd one of the k nearest was met late.
-  bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t& n_scored) const;
+  /// links, and where more than the odd one of the k nearest was met late. Takes more room where the walk before had not
+  /// `settled`.
+  bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, bool settled, std::size_t& n_scored) const;
   /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of those of the plan's sweep did. Returns
   /// how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an exact search.
   /// `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.

@@ -6,7 +6,6 @@
 #include <limits>
 #include <mutex>
 #include <random>
-#include <utility>
 
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
@@ -15,6 +14,7 @@
 #include "graph/scorer.hpp"
 #include "index/calibration.hpp"
 #include "index/graph_state.hpp"
+#include "index/sweep.hpp"
 #include "plan/planner.hpp"
 #include "util/thread_pool.hpp"
 
@@ -32,19 +32,12 @@ constexpr std::size_t kFewDims = 8;
 /// Rows of other lengths would leave the range of float32 when squared: no walks then.
 constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 
-/// Rows whose order by 4-bit codes is taken for good enough to contain the nearest `k`: the others are not looked at in full.
-std::size_t n_looked_at(std::size_t k, std::size_t ef) noexcept { return k + 2 + ef / 8; }
-
-/// Of a pool of at least the nearest `k`; all of it where it may hold all `n_rows`.
-std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) noexcept {
-  return ef >= n_rows ? n_rows : std::min(n_rows, n_looked_at(k, ef));
-}
-
-/// How many of the nearest `n` of a pool pass.
+/// How many of the nearest `n` rows pass, as far as a pool tells.
 std::size_t n_passing(const graph::Pool& pool, std::size_t n, const Allowed& passes) {
+  const std::size_t n_met = std::min(pool.size(), n);
   std::size_t n_passed = 0;
-  for (std::size_t i = 0; i < std::min(pool.size(), n); ++i) n_passed += passes(pool.row(i));
-  return n_passed;
+  for (std::size_t i = 0; i < n_met; ++i) n_passed += passes(pool.row(i));
+  return n_met ? n_passed * n / n_met : 0;
 }
 
 /// Of the nearest `k`, one in eight may be met late by a walk that is trusted.
@@ -68,8 +61,13 @@ void write(const std::vector<Hit>& hits, std::size_t k, std::int64_t* found, flo
 struct GraphIndex::State::End {
   const graph::NibbleScorer& scorer;
   const graph::Pool& pool;  // the nearest rows it met
-  std::size_t n_late;       // of the `near` nearest; 0 where codes of the neighbours led the walk, as few steps say little
   graph::Workspace& work;
+
+  /// How many of those that were among the `near` nearest came in late; 0 where codes of the neighbours led the walk, as few
+  /// steps say little.
+  std::size_t n_late(std::size_t near, std::size_t ef) const {
+    return static_cast<std::size_t>(std::ranges::count_if(work.met, [&](const graph::Met& m) { return is_late(m, near, ef); }));
+  }
 };
 
 bool GraphIndex::State::walkable() const noexcept { return dim >= kFewDims && longest >= kShortest && longest <= kLongest; }
@@ -78,9 +76,9 @@ std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
   return walkable() ? choose_ef(calibration, k, recall) : 0;
 }
 
-template <class Emit, class Accept, class Ending>
-std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, Accept accept,
-                                    std::size_t near, Ending ending) const {
+template <class Emit, class Accept, class Goal>
+std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, const Accept& accept,
+                                    std::size_t near, Goal& goal) const {
   const exact::CodedQueries coded(queries, codes, 127);
   const graph::Workspaces::Lease lease(workspaces);
   graph::Workspace& work = *lease;
@@ -89,20 +87,18 @@ std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::siz
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
     if (neighbours) neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
-    const graph::Walked walked = walk_one(scorer, ef, n_found, accept, near, ending, work);
-    n_scored += walked.n_scored;
-    emit(q, End{scorer, neighbours ? work.found : work.pool, walked.n_late, work});
+    n_scored += walk_one(scorer, ef, n_found, accept, near, goal, work).n_scored;
+    emit(q, End{scorer, neighbours ? work.found : work.pool, work});
   }
   return n_scored;
 }
 
-template <class Accept, class Ending>
+template <class Accept, class Goal>
 graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found,
-                                          const Accept& accept, std::size_t near, const Ending& ending,
-                                          graph::Workspace& work) const {
+                                          const Accept& accept, std::size_t near, Goal& goal, graph::Workspace& work) const {
   const auto entries = entrance.rows_for(scorer, work);
-  work.late.clear();
-  if (!neighbours) return graph::walk(links, entries, scorer, ef, work, accept, near, n_found, std::cref(ending));
+  if (!neighbours) return graph::walk(links, entries, scorer, std::max(ef, n_found), work, accept, near, goal);
+  work.met.clear();
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
@@ -119,20 +115,22 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
     const std::size_t n_seen = n_seen_of(links.size(), n, ef);
-    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, graph::Nothing{}, end.work).n_scored;
+    graph::Nearest goal{ef};
+    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, goal, end.work).n_scored;
     n_passed = 0;
     std::size_t n_late = 0;
     for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
       if (!passes(end.pool.row(i))) continue;
       ++n_passed;
-      n_late += std::ranges::find(end.work.late, end.pool.row(i)) != end.work.late.end();
+      n_late += std::ranges::any_of(
+          end.work.met, [&, row = end.pool.row(i)](const graph::Met& met) { return met.row == row && is_late(met, n, ef); });
     }
     is_hole = n_passed < k;
     if (!is_hole && n_late <= most_late) return n_seen;
   }
 }
 
-bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
+bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, bool settled,
                                 std::size_t& n_scored) const {
   const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
   const std::size_t n_near = std::min(end.pool.size(), n_around(share));
@@ -145,13 +143,12 @@ bool GraphIndex::State::walk_on(const End& end, std::size_t k, const Plan& plan,
   if (n_passed == 0) return false;
   // The fewer pass around the query, beyond what is chance, the more room; and where a sweep did not settle.
   const double expected = share * static_cast<double>(n_near);
-  const double room = std::max(has_settled(end.n_late, plan.n_nearest) ? 1.0 : 2.0,
-                               expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
+  const double room = std::max(settled ? 1.0 : 2.0, expected / (static_cast<double>(n_passed) + std::sqrt(expected)));
   const auto ef = static_cast<std::size_t>(static_cast<double>(std::max(plan.ef_within, k)) * room);
   const graph::Filtered met =
       graph::walk_within(links, end.work.seeds, end.scorer, k, ef, plan.budget, end.work, std::cref(passes));
   n_scored += met.n_scored;
-  return met.within_budget && has_settled(met.n_late, k) && end.work.pool.size() == std::min(ef, passes.count());
+  return met.within_budget && has_settled(end.n_late(k, ef), k) && end.work.pool.size() == std::min(ef, passes.count());
 }
 
 template <class Passes>
@@ -220,10 +217,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
   const std::size_t reachable = std::min(k, passes.count());
   const bool sweeps = plan.executor == Executor::sweep;
   const double share = static_cast<double>(passes.count()) / static_cast<double>(links.size());
-  const std::size_t ef = sweeps ? plan.ef : n_around(share);
-  const std::size_t n_seen = sweeps ? n_seen_of(links.size(), plan.n_nearest, ef) : ef;
   const std::size_t n_seen_within = n_seen_of(passes.count(), reachable, plan.ef_within);
-  const RowsView rows = view(size());
 
   SearchStats stats;
   stats.strategy = "graph";
@@ -233,29 +227,39 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     cancel.check();
     const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
     std::size_t n_rescored = 0, n_more = 0;
-    // Full vectors are asked for while the last rows of a walk are scored; those whose places did not change were before.
-    std::vector<std::uint32_t> asked(sweeps ? n_seen : 0, graph::kNone);
-    const auto ask = [&](const graph::Pool& pool) {
-      for (std::size_t i = 0; i < std::min(pool.size(), asked.size()); ++i)
-        if (const std::uint32_t row = pool.row(i); row != std::exchange(asked[i], row) && passes(row)) quant::prefetch(rows, row);
+    Sweep sweep(reachable, plan, passes, view(links.size()), options.filter && !neighbours);
+    graph::Nearest near{n_around(share)};
+    using Hits = std::vector<Hit>;
+    const auto found_within = [&](std::size_t q, const End& end, bool settled) {
+      if (!plan.ef_within || !walk_on(end, reachable, plan, passes, settled, n_more)) return Hits{};
+      return rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
     };
-    const auto answer = [&](std::size_t q, const End& end) {
-      std::vector<Hit> hits;
-      bool is_hole = false;
+    const auto found_by_sweep = [&](std::size_t q, const End& end) {
+      const auto found_of = [&](std::size_t n_seen) {
+        return rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
+      };
+      if (!options.filter) return found_of(sweep.n_seen());
       // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
-      const std::size_t n_passed = sweeps && options.filter ? n_passing(end.pool, plan.n_nearest, passes) : 0;
-      if (sweeps && (!options.filter || (n_passed >= reachable && has_settled(end.n_late, plan.n_nearest))))
-        hits = rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
-      else if (const std::size_t n = sweeps ? sweep_on(end, reachable, plan, passes, n_passed, n_more, is_hole) : 0)
-        hits = rescore(own.row(q), end.pool, reachable, n, passes, n_rescored);
-      else if (!is_hole && plan.ef_within && walk_on(end, reachable, plan, passes, n_more))
-        hits = rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
+      const std::size_t n_nearest = sweep.n_nearest(), n_passed = n_passing(end.pool, n_nearest, passes);
+      const bool settled = has_settled(end.n_late(n_nearest, sweep.ef()), n_nearest);
+      if (n_passed >= reachable && settled) return found_of(sweep.n_seen());
+      bool is_hole = false;
+      if (const std::size_t n_seen = sweep_on(end, reachable, plan, passes, n_passed, n_more, is_hole)) return found_of(n_seen);
+      return is_hole ? Hits{} : found_within(q, end, settled);
+    };
+    const auto keep = [&](std::size_t q, const Hits& hits) {
       q += b * kBlock;
       is_open[q] = hits.size() < reachable;
       if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
     };
-    const std::size_t n_scored =
-        walk(own, ef, n_seen, answer, graph::AcceptAll{}, options.filter ? plan.n_nearest : 0, std::cref(ask));
+    const auto after_sweep = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end)); };
+    const auto once_near = [&](std::size_t q, const End& end) {
+      keep(q, found_within(q, end, has_settled(end.n_late(reachable, near.ef), reachable)));
+    };
+    constexpr graph::AcceptAll kAll;
+    const std::size_t n_noted = options.filter ? plan.n_nearest : 0;
+    const std::size_t n_scored = sweeps ? walk(own, plan.ef, sweep.n_seen(), after_sweep, kAll, n_noted, sweep)
+                                        : walk(own, near.ef, near.ef, once_near, kAll, reachable, near);
     std::lock_guard guard(mutex);
     stats.n_scored += n_scored + n_more;
     stats.n_rescored += n_rescored;
@@ -323,6 +327,7 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
       cancel.check();
       const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
       std::size_t n_rescored = 0;
+      graph::Nearest goal{ef};
       walk(
           own, ef, n_looked_at(together.back(), ef),
           [&](std::size_t q, const End& end) {
@@ -335,7 +340,7 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
               recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
             }
           },
-          accept);
+          accept, 0, goal);
     });
     for (std::size_t i = 0; i < together.size(); ++i) {
       points.push_back(summary(together[i], ef, std::span(recalls).subspan(i * given.n_rows, given.n_rows)));

@@ -82,6 +82,7 @@ Plan make_plan(const Facts& facts, Executor forced) {
       cost = costs.sweep;
       plan.n_nearest = n_nearest(facts);
       plan.ef = facts.ef_sweep;
+      plan.ef_k = facts.ef;
       plan.ef_most = static_cast<std::size_t>(costs.exact / costs.place / 2);
       plan.ef_within = ef_within(facts);
       plan.n_scored = cost / costs.scored;

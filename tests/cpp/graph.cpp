@@ -104,6 +104,28 @@ void test_pool() {
     for (std::size_t i = 0; i < pool.size(); ++i) CHECK(expanded.contains(pool.row(i)));
     CHECK(pool.insert(std::nanf(""), 1) == capacity && pool.insert(kInfinity, 1) == capacity);
   }
+  for (const std::size_t capacity : {1u, 8u, 9u, 30u, 40u}) {  // narrowed: as one that was so from the start
+    Pool wide, small;
+    wide.start(40);
+    small.start(capacity);
+    std::uint32_t row = 0;
+    for (std::uint32_t next = 0; next < 100; ++next) {
+      const auto key = static_cast<float>(random() % 1000);
+      wide.insert(key, next);
+      small.insert(key, next);
+      if (next != 50) continue;
+      wide.narrow(capacity);
+      wide.narrow(40);  // never wider
+      CHECK(wide.capacity() == capacity && wide.worst() == small.worst());
+    }
+    CHECK(wide.size() == small.size());
+    for (std::size_t i = 0; i < small.size(); ++i) CHECK(wide.key(i) == small.key(i) && wide.row(i) == small.row(i));
+    while (small.expand(row)) {
+      std::uint32_t same;
+      CHECK(wide.is_open(capacity) && wide.expand(same) && same == row);
+    }
+    CHECK(!wide.is_open(capacity) && !wide.expand(row));
+  }
   pool.start(4);  // what has no place in the order has none in the pool
   CHECK(pool.insert(std::nanf(""), 1) == 4 && pool.insert(kInfinity, 2) == 4 && pool.insert(-kInfinity, 3) == 0);
   CHECK(pool.size() == 1 && pool.row(0) == 3);
@@ -197,6 +219,19 @@ void test_undo() {
   }
 }
 
+/// Goes on until 8 are expanded, of which it keeps no more.
+struct Doubling {
+  std::vector<std::size_t> asked;
+  int n_endings = 0;
+
+  std::size_t further(Pool& pool, std::size_t done) {
+    asked.push_back(done);
+    if (done == 4) pool.narrow(8);
+    return done == 0 ? 2 : std::min<std::size_t>(2 * done, 8);
+  }
+  void ending(const Pool& pool) { n_endings += pool.size() > 0; }
+};
+
 /// On a line with links to both sides, and one long link.
 void test_walk() {
   std::vector<Rows> lists(100);
@@ -213,11 +248,23 @@ void test_walk() {
     for (std::size_t i = 1; i < work.pool.size(); ++i) CHECK(work.pool.key(i - 1) <= work.pool.key(i));
     CHECK(ef == 200 ? n_scored == 100 : n_scored < 40);
   }
-  walk(links, Rows{0}, LineScorer{60.25f}, 3, work, [](std::uint32_t row) { return row != 60; });
+  Nearest three{3};
+  walk(links, Rows{0}, LineScorer{60.25f}, 3, work, [](std::uint32_t row) { return row != 60; }, 0, three);
   for (std::size_t i = 0; i < work.pool.size(); ++i) CHECK(work.pool.row(i) != 60);
   // A walk that has long arrived meets nothing late; one whose every step finds what is nearer, most.
-  CHECK(walk(links, Rows{0}, LineScorer{60.25f}, 80, work, AcceptAll{}, 3).n_late == 0);
-  CHECK(walk(links, Rows{0}, LineScorer{30}, 4, work, AcceptAll{}, 1).n_late > 20);
+  const auto n_late = [&](float query, std::size_t ef, std::size_t near) {
+    Nearest goal{ef};
+    walk(links, Rows{0}, LineScorer{query}, ef, work, AcceptAll{}, near, goal);
+    return std::ranges::count_if(work.met, [&](const Met& met) { return is_late(met, near, ef); });
+  };
+  CHECK(n_late(60.25f, 80, 3) == 0);
+  CHECK(n_late(30, 4, 1) > 20);
+  // A goal is asked how far to go whenever what it wanted is done, and goes on from there.
+  Doubling doubling;
+  walk(links, Rows{0}, LineScorer{60.25f}, 20, work, AcceptAll{}, 0, doubling);
+  CHECK((doubling.asked == std::vector<std::size_t>{0, 2, 4, 8}) && doubling.n_endings > 0);
+  for (std::size_t i = 0; i < work.pool.size(); ++i) CHECK(work.pool.is_expanded(i) || i >= 8);
+  CHECK(work.pool.size() == 8 && work.pool.row(0) == 60 && work.pool.row(7) == 64);
   walk(links, Rows{}, LineScorer{0}, 3, work);
   CHECK(work.pool.size() == 0);
   walk(links, Rows{99, 99, 0}, LineScorer{99}, 1, work);  // the last place, and an entry twice

@@ -101,6 +101,25 @@ def test_walks_find_what_was_asked_for(index: engine.Index, executor: Executor, 
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact.ids, found.ids, strict=True)]) > 0.94
 
 
+def test_a_sweep_goes_no_further_than_the_filter_makes_it() -> None:
+    """As many rows pass, but near the query: the k-th of them is met earlier."""
+    vectors, queries = clustered(0, 8000), clustered(1, 30)
+    index = graph_of(vectors, "l2")
+    rng = np.random.default_rng(3)
+
+    def n_scored(kind: str) -> int:
+        total = 0
+        for query in queries:
+            mask = mask_of(kind, rng, vectors, query, 1600)
+            found = index.search(query, 10, recall=0.99, filter=mask, executor="sweep")
+            exact = index.search(query, 10, filter=mask, executor="exact")
+            assert np.isin(found.ids, exact.ids).mean() >= 0.8
+            total += found.stats.n_scored
+        return total
+
+    assert n_scored("near") < 0.7 * n_scored("any")
+
+
 def rank_from(query: Rows, vectors: Rows) -> Any:
     return np.square(vectors - query).sum(axis=1).argsort().argsort()
 

@@ -26,6 +26,7 @@ struct Plan {
   std::size_t n_nearest = 0;  // sweep: the nearest rows of all, among which `k` should pass
   std::size_t budget = 0;     // rows that a walk among those may score before an exact search would have been cheaper
   double recall = 0;          // that pools are to reach; 0 where `ef` was given
+  std::size_t ef_k = 0;       // sweep: a pool that finds the k nearest of all
   std::size_t ef_most = 0;    // sweep: the largest pool that takes less than half of an exact search
   double n_scored = 0;        // rows looked at for a query, about
   double seconds = 0;         // for a query, about
