@@ -86,11 +86,11 @@ class Candidates {
     const double beyond = PreparedQuery::beyond(limit());
     std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
     std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row < b.row; });
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      if (i + 1 < rows_.size()) exact.prefetch(rows_[i + 1].row);
+    const auto row_at = [&](std::size_t i) { return rows_[i].row; };
+    exact.in_turn(rows_.size(), row_at, [&](std::size_t i) {
       const std::uint32_t row = rows_[i].row;
       sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
-    }
+    });
     sink_.settled();
     const std::size_t n = rows_.size();
     rows_.clear();

@@ -1,6 +1,8 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -51,8 +53,17 @@ class ExactDistance {
     return std::isfinite(distance) ? close_cosine(row, norm) : distance;
   }
 
-  /// Asks the memory for a row that will be needed soon.
-  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept { quant::prefetch(rows_, row); }
+  /// Calls `visit(i)` for n rows that are `row_at(i)`. The memory is asked for a few of them ahead: all at once would wait for
+  /// each other.
+  template <class RowAt, class Visit>
+  void in_turn(std::size_t n, RowAt row_at, Visit visit) const {
+    constexpr std::size_t kAhead = 4;
+    for (std::size_t i = 0; i < std::min(kAhead, n); ++i) quant::prefetch(rows_, row_at(i));
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i + kAhead < n) quant::prefetch(rows_, row_at(i + kAhead));
+      visit(i);
+    }
+  }
 
  private:
   /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.

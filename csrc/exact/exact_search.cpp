@@ -32,8 +32,7 @@ class RowSet {
  public:
   RowSet(std::size_t n_rows, const Bitmap* filter, bool for_scan) : size_(n_rows) {
     if (!filter) return;
-    if (filter->size() != n_rows)
-      invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_rows));
+    check_fits(*filter, n_rows);
     const std::size_t n_allowed = filter->count();
     if (for_scan && n_allowed > n_rows / 20 * 11) {
       mask_ = filter;
@@ -237,7 +236,9 @@ class Screen {
   }
 
   void look_plain() {
-    for_each_bit(tile_.present, [&](std::size_t i) {
+    const auto row_at = [&](std::size_t i) { return tile_.rows[i]; };
+    exact_[0].in_turn(tile_.n, row_at, [&](std::size_t i) {
+      if (!(tile_.present >> i & 1)) return;
       const std::uint32_t row = tile_.rows[i];
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
         const double distance = exact_[q](row);
@@ -464,7 +465,7 @@ const char* name_of(Strategy strategy) {
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
   const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8;
-  if (n_rows <= (coded ? kTileRows / 2 : 2 * kTileRows) || k * (coded ? 4 : 8) >= n_rows) return Strategy::plain;
+  if (n_rows <= (coded ? kTileRows / 2 : 2 * kTileRows) || k * (coded ? 3 : 8) >= n_rows) return Strategy::plain;
   if (!coded) return Strategy::floats;
   return n_queries < 8 ? Strategy::scan : Strategy::tiles;
 }

@@ -19,8 +19,7 @@ class Allowed {
   /// `dead` has a bit for each of the visible rows.
   Allowed(const Bitmap* filter, const Bitmap& dead) : rows_(filter), n_visible_(dead.size()) {
     const std::size_t n_live = n_visible_ - dead.count();
-    if (filter && filter->size() != n_live)
-      invalid("filter has " + std::to_string(filter->size()) + " rows, expected " + std::to_string(n_live));
+    if (filter) check_fits(*filter, n_live);
     if (n_live == n_visible_) return;
     own_ = ~dead;
     rows_ = &*own_;

@@ -158,13 +158,13 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
   std::vector<std::uint32_t> rows;
   for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
     if (!passes(pool.row(i))) continue;
-    exact.prefetch(pool.row(i));
     __builtin_prefetch(ids.data() + pool.row(i));
     rows.push_back(pool.row(i));
   }
   n_rescored += rows.size();
   TopK<Hit> hits(std::min(k, rows.size()));
-  for (const std::uint32_t row : rows) hits.push({exact::order_key(exact(row)), ids[row]});
+  const auto row_at = [&](std::size_t i) { return rows[i]; };
+  exact.in_turn(rows.size(), row_at, [&](std::size_t i) { hits.push({exact::order_key(exact(rows[i])), ids[rows[i]]}); });
   return hits.take_sorted();
 }
 

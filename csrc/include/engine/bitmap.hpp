@@ -113,4 +113,11 @@ class Bitmap {
   std::vector<std::uint64_t> groups_;  // a bit for each: 0 where it has no members
 };
 
+/// A filter has a bit for each of the rows it is asked about.
+inline void check_fits(const Bitmap& filter, std::size_t n_rows) {
+  if (filter.size() != n_rows)
+    invalid("filter is a bitmap over " + std::to_string(filter.size()) + " rows, expected " + std::to_string(n_rows) +
+            ": one bit a row");
+}
+
 }  // namespace engine
