@@ -223,7 +223,7 @@ class Screen {
     if (strategy_ != Strategy::scan) return;
     ask_for_bounds(rows);
     const quant::NibbleCodes& codes = *corpus_.codes;
-    for (const std::uint32_t row : rows.first(std::min(rows.size(), kernels::kAhead)))
+    for (const std::uint32_t row : rows.first(std::min(rows.size(), kernels::rows_ahead(codes.row_bytes()))))
       for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(codes.high() + row * codes.row_bytes() + j);
   }
   void ask_for_bounds(std::span<const std::uint32_t> rows) const {
