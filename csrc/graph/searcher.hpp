@@ -32,7 +32,8 @@ struct Workspace {
   Pool found;
 };
 
-/// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for.
+/// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for. The nearest
+/// row is alone: a walk that is still on its way leaves the others behind.
 inline constexpr int kTogether = 2;
 /// Rows this close to being expanded have their links asked for, when they come in and whenever others are scored.
 inline constexpr std::size_t kSoon = 6;
@@ -112,7 +113,7 @@ class Frontier {
         do {
           expand(row);
           ++n_expanded_;
-        } while (together++ < kTogether && pool_.expand(row, ef));
+        } while (together++ < kTogether && pool_.next() > 1 && pool_.expand(row, ef));
         // A walk that goes on from the nearest row it just met goes on for long.
         if (!pool_.is_open(ef) && pool_.row(0) == nearest_) goal.ending(pool_);
         score();
