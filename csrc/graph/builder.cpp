@@ -93,7 +93,7 @@ class Builder {
     std::vector<Edge> edges;
     std::vector<std::uint32_t> candidates;
     for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
-      walk(links_, entrance.rows_for(scorer, work), scorer, ef, work);
+      walk(links_, entrance.rows_for(scorer, ef, work), scorer, ef, work);
       candidates.clear();
       for (std::size_t c = 0; c < std::min(work.pool.size(), Pruner::kMost); ++c) candidates.push_back(work.pool.row(c));
       const auto chosen = pruner.choose(rows[i], candidates, links_.degree(), options_.alpha);
@@ -326,7 +326,7 @@ void mend(const Base& base, const BuildOptions& options, Links& links, const Ent
       cancel.check();
       const auto rows = std::span(lost).subspan(first, std::min(kPiece, lost.size() - first));
       builder.for_each_scorer(rows, [&](std::size_t i, const NibbleScorer& scorer) {
-        walk(links, entrance.rows_for(scorer, *lease), scorer, options.ef, *lease);
+        walk(links, entrance.rows_for(scorer, options.ef, *lease), scorer, options.ef, *lease);
         const Pool& pool = (*lease).pool;
         std::vector<std::uint32_t> parents(pool.size());
         for (std::size_t p = 0; p < parents.size(); ++p) parents[p] = pool.row(p);

@@ -28,12 +28,14 @@ class Entrance {
     std::vector<std::uint32_t> starts;
   };
 
-  /// The rows where a walk begins; valid until the next call with the same workspace.
+  /// The rows where a walk over the nearest `ef` begins; valid until the next call with the same workspace. A wide walk is worth
+  /// a wide one among the sample: what that misses is a cluster.
   template <class Scorer>
-  std::span<const std::uint32_t> rows_for(const Scorer& scorer, Workspace& work) const {
+  std::span<const std::uint32_t> rows_for(const Scorer& scorer, std::size_t ef, Workspace& work) const {
     if (layer_.rows.empty()) return starts_;
-    constexpr std::size_t kPool = 24, kEntered = 8;
-    walk(layer_.links, layer_.starts, Mapped<Scorer>{scorer, layer_.rows.data()}, kPool, work);
+    constexpr std::size_t kEntered = 8;
+    const std::size_t pool = std::min<std::size_t>(10 + ef / 8, 24);
+    walk(layer_.links, layer_.starts, Mapped<Scorer>{scorer, layer_.rows.data()}, pool, work);
     work.entered.clear();
     for (std::size_t i = 0; i < std::min(work.pool.size(), kEntered); ++i) work.entered.push_back(layer_.rows[work.pool.row(i)]);
     return work.entered;

@@ -96,7 +96,7 @@ std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::siz
 template <class Accept, class Goal>
 graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std::size_t ef, std::size_t n_found,
                                           const Accept& accept, std::size_t near, Goal& goal, graph::Workspace& work) const {
-  const auto entries = entrance.rows_for(scorer, work);
+  const auto entries = entrance.rows_for(scorer, ef, work);
   if (!neighbours) return graph::walk(links, entries, scorer, std::max(ef, n_found), work, accept, near, goal);
   work.met.clear();
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
