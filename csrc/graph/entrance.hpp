@@ -33,7 +33,6 @@ class Entrance {
   template <class Scorer>
   std::span<const std::uint32_t> rows_for(const Scorer& scorer, std::size_t ef, Workspace& work) const {
     if (layer_.rows.empty()) return starts_;
-    constexpr std::size_t kEntered = 8;
     const std::size_t pool = std::min<std::size_t>(10 + ef / 8, 24);
     walk(layer_.links, layer_.starts, Mapped<Scorer>{scorer, layer_.rows.data()}, pool, work);
     work.entered.clear();

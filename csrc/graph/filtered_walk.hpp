@@ -62,7 +62,7 @@ Filtered walk_within(const Links& links, std::span<const std::uint32_t> seeds, c
   }
   frontier.score();
   Nearest goal{ef};
-  const bool ended = frontier.run(expand, [&](const Walked& walked) { return walked.n_scored + n_steps > budget; }, goal);
+  const bool ended = frontier.run(true, expand, [&](const Walked& walked) { return walked.n_scored + n_steps > budget; }, goal);
   return {frontier.walked(), n_steps, ended};
 }
 

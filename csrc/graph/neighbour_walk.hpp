@@ -73,7 +73,6 @@ std::size_t walk(const NeighbourCodes& codes, std::span<const std::uint32_t> ent
   };
 
   // Most entries are far away: the nearest few are enough.
-  constexpr std::size_t kEntered = 8;
   Pool& entered = work.found;
   entered.start(kEntered);
   for (std::size_t first = 0; first < entries.size(); first += rows.size()) {

@@ -32,11 +32,13 @@ struct Workspace {
   Pool found;
 };
 
-/// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for. The nearest
-/// row is alone: a walk that is still on its way leaves the others behind.
+/// Rows expanded at a time: while the codes of one's neighbours are on their way, those of the other's are asked for.
 inline constexpr int kTogether = 2;
 /// Rows this close to being expanded have their links asked for, when they come in and whenever others are scored.
 inline constexpr std::size_t kSoon = 6;
+
+/// Rows chosen from many for a walk to start from: they are near the query.
+inline constexpr std::size_t kEntered = 8;
 
 /// Every row counts.
 struct AcceptAll {
@@ -105,15 +107,18 @@ class Frontier {
   }
   /// Calls `expand(row)` for the nearest row of the pool that was not expanded yet, two at a time, until the `goal` has all that
   /// it wants, or `stop(walked)` says so; returns whether it did not.
+  ///
+  /// Unless the rows it starts from `are_near` the query, the nearest is expanded alone: a walk on its way leaves the others
+  /// behind.
   template <class Expand, class Stop, class Goal>
-  bool run(Expand expand, Stop stop, Goal& goal) {
+  bool run(bool are_near, Expand expand, Stop stop, Goal& goal) {
     for (std::size_t done = 0, ef; (ef = goal.further(pool_, done)) > done; done = ef) {
       for (std::uint32_t row; pool_.expand(row, ef);) {
         int together = 1;
         do {
           expand(row);
           ++n_expanded_;
-        } while (together++ < kTogether && pool_.next() > 1 && pool_.expand(row, ef));
+        } while (together++ < kTogether && (are_near || pool_.next() > 1) && pool_.expand(row, ef));
         // A walk that goes on from the nearest row it just met goes on for long.
         if (!pool_.is_open(ef) && pool_.row(0) == nearest_) goal.ending(pool_);
         score();
@@ -153,6 +158,7 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
   }
   frontier.score();
   frontier.run(
+      entries.size() <= kEntered,
       [&](std::uint32_t row) {
         const std::uint32_t *const first = links.place(row), *last = first;
         while (last != links.place(row + 1) && *last < n_rows) ++last;
