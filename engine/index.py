@@ -395,8 +395,7 @@ class Index:
         k = as_k(k, len(points))
         effort = self._effort(recall, ef)
         allowed = filter if isinstance(filter, _core.Bitmap) else self._bitmap(filter)  # the core sees whether one fits
-        if executor != "auto":
-            as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
+        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
         n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
         try:
             if isinstance(self._core, _core.GraphIndex):

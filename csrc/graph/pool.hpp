@@ -24,7 +24,7 @@ class Pool {
     entries_.assign(kernels::insert_room(capacity), kNothing);
   }
 
-  /// Keeps the nearest `capacity` only.
+  /// Keeps the nearest `capacity` only, at least 1.
   void narrow(std::size_t capacity) noexcept {
     if (capacity >= capacity_) return;
     capacity_ = capacity;

@@ -100,7 +100,7 @@ class Frontier {
     for (std::size_t i = 0; i < n_; ++i) {
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
-      if (place < near_) met_.push_back({rows_[i], static_cast<std::uint32_t>(place), n_expanded_});
+      if (place < std::min(near_, pool_.capacity())) met_.push_back({rows_[i], static_cast<std::uint32_t>(place), n_expanded_});
     }
     walked_.n_scored += n_;
     n_ = 0;

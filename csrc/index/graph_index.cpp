@@ -169,6 +169,7 @@ SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& 
 
 Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {
   std::shared_lock lock(state_->mutex);
+  check_fits(filter, state_->n_live());
   return state_->plan(k, effort, &filter, n_queries, true);
 }
 

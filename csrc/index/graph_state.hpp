@@ -105,11 +105,11 @@ struct GraphIndex::State : Store {
   /// links, and where more than the odd one of the k nearest was met late. Takes more room where the walk before had not
   /// `settled`.
   bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, bool settled, std::size_t& n_scored) const;
-  /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of those of the plan's sweep did. Returns
-  /// how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an exact search.
-  /// `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.
-  std::size_t sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n_passed,
-                       std::size_t& n_scored, bool& is_hole) const;
+  /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of the nearest `n` did in a sweep over
+  /// `ef`. Returns how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an
+  /// exact search. `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.
+  std::size_t sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n, std::size_t ef,
+                       std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const;
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
   template <class Passes>
   std::vector<Hit> rescore(const float* query, const graph::Pool& pool, std::size_t k, std::size_t n_seen, const Passes& passes,

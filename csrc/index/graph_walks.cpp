@@ -32,12 +32,11 @@ constexpr std::size_t kFewDims = 8;
 /// Rows of other lengths would leave the range of float32 when squared: no walks then.
 constexpr float kShortest = 1e-15f, kLongest = 1e15f;
 
-/// How many of the nearest `n` rows pass, as far as a pool tells.
+/// How many of the nearest `n` of a pool pass.
 std::size_t n_passing(const graph::Pool& pool, std::size_t n, const Allowed& passes) {
-  const std::size_t n_met = std::min(pool.size(), n);
   std::size_t n_passed = 0;
-  for (std::size_t i = 0; i < n_met; ++i) n_passed += passes(pool.row(i));
-  return n_met ? n_passed * n / n_met : 0;
+  for (std::size_t i = 0; i < std::min(pool.size(), n); ++i) n_passed += passes(pool.row(i));
+  return n_passed;
 }
 
 /// Of the nearest `k`, one in eight may be met late by a walk that is trusted.
@@ -102,11 +101,11 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
-std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes,
-                                        std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
+std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n,
+                                        std::size_t ef, std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
   // Behind a hole of the filter a sweep may miss as many as it meets late.
   const std::size_t most_late = n_passed < k ? k / 32 : k / 8;
-  for (std::size_t n = plan.n_nearest, ef = plan.ef, left = plan.ef_most;; left -= ef) {
+  for (std::size_t left = plan.ef_most;; left -= ef) {
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
@@ -117,13 +116,13 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     const std::size_t n_seen = n_seen_of(links.size(), n, ef);
     graph::Nearest goal{ef};
     n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, goal, end.work).n_scored;
+    std::erase_if(end.work.met, [&](const graph::Met& met) { return !is_late(met, n, ef); });
     n_passed = 0;
     std::size_t n_late = 0;
     for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
       if (!passes(end.pool.row(i))) continue;
       ++n_passed;
-      n_late += std::ranges::any_of(
-          end.work.met, [&, row = end.pool.row(i)](const graph::Met& met) { return met.row == row && is_late(met, n, ef); });
+      n_late += std::ranges::find(end.work.met, end.pool.row(i), &graph::Met::row) != end.work.met.end();
     }
     is_hole = n_passed < k;
     if (!is_hole && n_late <= most_late) return n_seen;
@@ -227,24 +226,27 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     cancel.check();
     const MatrixView own{queries.row(b * kBlock), std::min(kBlock, queries.n_rows - b * kBlock), queries.dim};
     std::size_t n_rescored = 0, n_more = 0;
-    Sweep sweep(reachable, plan, passes, view(links.size()), options.filter && !neighbours);
-    graph::Nearest near{n_around(share)};
     using Hits = std::vector<Hit>;
     const auto found_within = [&](std::size_t q, const End& end, bool settled) {
       if (!plan.ef_within || !walk_on(end, reachable, plan, passes, settled, n_more)) return Hits{};
       return rescore(own.row(q), end.work.pool, reachable, n_seen_within, passes, n_rescored);
     };
-    const auto found_by_sweep = [&](std::size_t q, const End& end) {
+    const auto found_by_sweep = [&](std::size_t q, const End& end, const Sweep& sweep) {
       const auto found_of = [&](std::size_t n_seen) {
         return rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
       };
       if (!options.filter) return found_of(sweep.n_seen());
-      // A pool that finds the nearest `n_nearest` rows says little about those that pass only beyond.
-      const std::size_t n_nearest = sweep.n_nearest(), n_passed = n_passing(end.pool, n_nearest, passes);
-      const bool settled = has_settled(end.n_late(n_nearest, sweep.ef()), n_nearest);
+      // A pool that finds the nearest `n` rows says little about those that pass only beyond.
+      const std::size_t n = sweep.n_nearest();
+      std::size_t n_passed = n_passing(end.pool, n, passes);
+      const bool settled = has_settled(end.n_late(n, sweep.ef()), n);
       if (n_passed >= reachable && settled) return found_of(sweep.n_seen());
+      // Of all n nearest as many as of those that it met.
+      if (n_passed < reachable) n_passed = std::min(n_passed * n / std::clamp<std::size_t>(end.pool.size(), 1, n), reachable - 1);
       bool is_hole = false;
-      if (const std::size_t n_seen = sweep_on(end, reachable, plan, passes, n_passed, n_more, is_hole)) return found_of(n_seen);
+      const std::size_t ef = sweep.gave_up() ? plan.ef : sweep.ef();
+      const std::size_t n_seen = sweep_on(end, reachable, plan, passes, n, ef, n_passed, n_more, is_hole);
+      if (n_seen) return found_of(n_seen);
       return is_hole ? Hits{} : found_within(q, end, settled);
     };
     const auto keep = [&](std::size_t q, const Hits& hits) {
@@ -252,14 +254,19 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       is_open[q] = hits.size() < reachable;
       if (!is_open[q]) write(hits, k, found + q * k, distances + q * k);
     };
-    const auto after_sweep = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end)); };
-    const auto once_near = [&](std::size_t q, const End& end) {
-      keep(q, found_within(q, end, has_settled(end.n_late(reachable, near.ef), reachable)));
-    };
     constexpr graph::AcceptAll kAll;
-    const std::size_t n_noted = options.filter ? plan.n_nearest : 0;
-    const std::size_t n_scored = sweeps ? walk(own, plan.ef, sweep.n_seen(), after_sweep, kAll, n_noted, sweep)
-                                        : walk(own, near.ef, near.ef, once_near, kAll, reachable, near);
+    std::size_t n_scored = 0;
+    if (sweeps) {
+      Sweep sweep(reachable, plan, passes, view(links.size()), n_around(share), options.filter && !neighbours);
+      const auto answer = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end, sweep)); };
+      n_scored = walk(own, plan.ef, sweep.n_seen(), answer, kAll, options.filter ? plan.n_nearest : 0, sweep);
+    } else {
+      graph::Nearest near{n_around(share)};
+      const auto answer = [&](std::size_t q, const End& end) {
+        keep(q, found_within(q, end, has_settled(end.n_late(reachable, near.ef), reachable)));
+      };
+      n_scored = walk(own, near.ef, near.ef, answer, kAll, reachable, near);
+    }
     std::lock_guard guard(mutex);
     stats.n_scored += n_scored + n_more;
     stats.n_rescored += n_rescored;

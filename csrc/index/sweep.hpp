@@ -26,38 +26,46 @@ inline std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) 
 /// passes, or not at all where that is far away. Full vectors of what it finds are asked for while its last rows are scored.
 class Sweep {
  public:
-  /// `adapts`: otherwise a walk takes what the plan has at most.
-  Sweep(std::size_t k, const Plan& plan, const Allowed& passes, const RowsView& rows, bool adapts)
+  /// Pools keep at least `least_room` rows. `adapts`: otherwise a walk always takes what the plan has at most.
+  Sweep(std::size_t k, const Plan& plan, const Allowed& passes, const RowsView& rows, std::size_t least_room, bool adapts)
       : k_(k),
         most_(plan.n_nearest),
         ef_most_(plan.ef),
+        least_room_(least_room),
         ef_k_(static_cast<double>(plan.ef_k)),
         passes_(passes),
         rows_(rows),
         adapts_(adapts) {
-    const double wider = static_cast<double>(most_) / static_cast<double>(k), longer = static_cast<double>(ef_most_) / ef_k_;
-    if (adapts && most_ > k) power_ = std::log(longer) / std::log(wider);
-    asked_.resize(n_seen(), graph::kNone);
+    if (adapts && most_ > k) {
+      const double wider = static_cast<double>(most_) / static_cast<double>(k), longer = static_cast<double>(ef_most_) / ef_k_;
+      power_ = std::max(0.0, std::log(longer) / std::log(wider));
+    }
+    asked_.resize(std::min(n_seen(), kAsked), graph::kNone);
   }
 
   /// The nearest rows of all that are needed, at most those of the plan.
   std::size_t n_nearest() const noexcept { return n_nearest_; }
   std::size_t ef() const noexcept { return ef_; }
+  /// Whether far more seem to be needed.
+  bool gave_up() const noexcept { return gave_up_; }
   /// So many of the nearest rows of a pool are to be looked at.
   std::size_t n_seen() const noexcept { return n_seen_of(rows_.n_rows, n_nearest_, ef_); }
 
   std::size_t further(graph::Pool& pool, std::size_t done) noexcept {
+    const bool looks_first = done <= kNear;
     if (done == 0) {
       n_nearest_ = most_;
       ef_ = adapts_ ? std::min(kNear, ef_most_) : ef_most_;
+      gave_up_ = false;
     } else if (adapts_) {
       const double needed = n_needed(pool);
       n_nearest_ = static_cast<std::size_t>(std::min(needed, static_cast<double>(most_)));
-      if (done <= kNear && needed > kHopeless * static_cast<double>(most_)) return ef_ = done;
+      gave_up_ = looks_first && needed > kHopeless * static_cast<double>(most_);
+      if (gave_up_) return done;
       ef_ = std::max(done, ef_for(n_nearest_));
-      if (done <= kNear) {
-        const std::size_t n = std::min(2 * n_nearest_, most_), ef = ef_for(n);
-        pool.narrow(std::max(ef, n_seen_of(rows_.n_rows, n, ef)));
+      if (looks_first) {
+        const std::size_t n = std::min(2 * n_nearest_, most_), ef = std::max(done, ef_for(n));
+        pool.narrow(std::max({ef, n_seen_of(rows_.n_rows, n, ef), least_room_}));
       }
     }
     return ef_;
@@ -74,6 +82,8 @@ class Sweep {
  private:
   /// Rows to expand before it is asked how many are needed.
   static constexpr std::size_t kNear = 16;
+  /// Rows whose full vectors are asked for ahead, at most.
+  static constexpr std::size_t kAsked = 128;
   /// Where so many times the rows of the plan seem to be needed by then, a walk gives up.
   static constexpr double kHopeless = 2;
 
@@ -87,17 +97,18 @@ class Sweep {
   }
   /// Between the pools known to find `k` and `most` rows.
   std::size_t ef_for(std::size_t n) const noexcept {
-    if (n >= most_) return ef_most_;
-    return static_cast<std::size_t>(std::ceil(ef_k_ * std::pow(static_cast<double>(n) / static_cast<double>(k_), power_)));
+    const double ef = ef_k_ * std::pow(static_cast<double>(n) / static_cast<double>(k_), power_);
+    return n < most_ ? static_cast<std::size_t>(std::min(std::ceil(ef), static_cast<double>(ef_most_))) : ef_most_;
   }
 
-  const std::size_t k_, most_, ef_most_;
+  const std::size_t k_, most_, ef_most_, least_room_;
   const double ef_k_;
   const Allowed& passes_;
   const RowsView rows_;
   const bool adapts_;
   double power_ = 0;
   std::size_t n_nearest_ = most_, ef_ = ef_most_;
+  bool gave_up_ = false;
   std::vector<std::uint32_t> asked_;  // rows at these places of the pool; others are asked for anew
 };
 

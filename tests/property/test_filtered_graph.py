@@ -108,13 +108,14 @@ def test_a_sweep_goes_no_further_than_the_filter_makes_it() -> None:
     rng = np.random.default_rng(3)
 
     def n_scored(kind: str) -> int:
-        total = 0
+        total, recalls = 0, []
         for query in queries:
             mask = mask_of(kind, rng, vectors, query, 1600)
             found = index.search(query, 10, recall=0.99, filter=mask, executor="sweep")
             exact = index.search(query, 10, filter=mask, executor="exact")
-            assert np.isin(found.ids, exact.ids).mean() >= 0.8
+            recalls.append(np.isin(found.ids, exact.ids).mean())
             total += found.stats.n_scored
+        assert np.mean(recalls) >= 0.95
         return total
 
     assert n_scored("near") < 0.7 * n_scored("any")

@@ -233,10 +233,6 @@ BAD = {
     "mask-two-axes": Bad(
         lambda i: i.search(QUERY, 3, filter=np.ones((2, 20), bool)), r"filter has shape \(2, 20\), expected"
     ),
-    "bitmap-too-short": Bad(
-        lambda i: i.search(QUERY, 3, filter=engine.Bitmap(np.ones(19, bool))),
-        "filter is a bitmap over 19 rows, expected 20",
-    ),
     "topk-mask-too-short": Bad(
         lambda i: untyped.topk(QUERY, VECTORS, 3, mask=np.ones(19, bool)), r"mask has shape \(19,\), expected \(20,\)"
     ),
