@@ -93,7 +93,7 @@ class Sweep {
     std::size_t n_passed = 0;
     for (std::size_t i = 0; i < n; ++i)
       if (passes_(pool.row(i)) && ++n_passed == k_) return static_cast<double>(i + 1);
-    return static_cast<double>(n * k_) / std::max(static_cast<double>(n_passed), 0.5);
+    return static_cast<double>(std::max<std::size_t>(n, 1) * k_) / std::max(static_cast<double>(n_passed), 0.5);
   }
   /// Between the pools known to find `k` and `most` rows.
   std::size_t ef_for(std::size_t n) const noexcept {
