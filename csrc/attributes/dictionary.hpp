@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -6,15 +8,20 @@
 
 namespace engine::attributes {
 
-/// Distinct strings, numbered from 0 in the order in which they came: open addressing over the numbers.
+/// Distinct strings, numbered from 0 in the order in which they came.
+///
+/// The strings lie one behind the other, each behind its length, and where every eighth begins is known. They are found by open
+/// addressing: a slot has a number and, in the bits that numbers do not need, a part of the hash, so that few strings are
+/// compared where most slots are full.
 class Dictionary {
  public:
   static constexpr std::uint32_t kNone = 0xffff'ffff;
 
-  std::size_t size() const noexcept { return ends_.size(); }
+  std::size_t size() const noexcept { return n_; }
   std::string_view operator[](std::uint32_t code) const noexcept {
-    const std::size_t begin = code ? ends_[code - 1] : 0;
-    return {text_.data() + begin, ends_[code] - begin};
+    std::string_view value = at(blocks_[code / kBlock]);
+    for (std::uint32_t i = 0; i < code % kBlock; ++i) value = at(end_of(value));
+    return value;
   }
   /// kNone if it is not there.
   std::uint32_t find(std::string_view value) const noexcept;
@@ -22,18 +29,38 @@ class Dictionary {
   std::uint32_t add(std::string_view value);
   /// Takes back all codes from `n` on.
   void truncate(std::size_t n) noexcept;
+  /// Gives back the room to spare.
+  void shrink();
   std::size_t nbytes() const noexcept {
-    return text_.capacity() + ends_.capacity() * sizeof(ends_[0]) + slots_.capacity() * sizeof(slots_[0]);
+    return text_.capacity() + blocks_.capacity() * sizeof(blocks_[0]) + slots_.capacity() * sizeof(slots_[0]);
   }
 
  private:
+  static constexpr std::uint32_t kBlock = 8;  // strings of which the first one's place is known
+
+  std::string_view at(std::size_t begin) const noexcept;
+  /// Where the string that comes after `value` begins.
+  std::size_t end_of(std::string_view value) const noexcept {
+    return static_cast<std::size_t>(value.data() + value.size() - text_.data());
+  }
+  /// Bits of a slot that are the number's: never all of them are set.
+  unsigned n_code_bits() const noexcept { return std::min<unsigned>(32, static_cast<unsigned>(std::bit_width(slots_.size()))); }
+  std::uint32_t code_in(std::uint32_t slot) const noexcept {
+    return slot & static_cast<std::uint32_t>((1ULL << n_code_bits()) - 1);
+  }
+  /// What a slot has of a hash beside `code`.
+  std::uint32_t entry(std::uint64_t hash, std::uint32_t code) const noexcept {
+    return static_cast<std::uint32_t>(hash << n_code_bits()) | code;
+  }
   /// Where `value` is or would be.
-  std::size_t slot_of(std::string_view value) const noexcept;
-  void rehash(std::size_t n_slots);
+  std::size_t slot_of(std::string_view value, std::uint64_t hash) const noexcept;
+  /// Puts all strings into slots that are empty.
+  void fill_slots() noexcept;
 
   std::vector<char> text_;
-  std::vector<std::size_t> ends_;
+  std::vector<std::size_t> blocks_;
   std::vector<std::uint32_t> slots_;
+  std::size_t n_ = 0;
 };
 
 }  // namespace engine::attributes

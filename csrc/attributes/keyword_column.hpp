@@ -25,6 +25,14 @@ inline bool is_stale(const Dictionary& dictionary, std::size_t n_cells) noexcept
 
 /// Values by their codes in a dictionary, and the rows of each code.
 class KeywordColumn final : public CellColumn<std::uint32_t> {
+  /// Whether a row had a code when the index was made.
+  auto had() const noexcept {
+    return [this](std::size_t row, std::uint32_t code) {
+      if (const std::optional<std::uint32_t>* const before = index_.before(row)) return *before == code;
+      return has_value(row) && cells_[row] == code;
+    };
+  }
+
  public:
   using CellColumn::CellColumn;
 
@@ -44,15 +52,18 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
     const Postings& index = postings();
     RowSet found = index_.no_rows(size());
-    for (const std::uint32_t code : codes) index.add_to(found, code);
-    found.set_count(n_rows_of(index, codes));
+    std::size_t count = 0;
+    for (const std::uint32_t code : codes) count += index.add_to(found, code, had());
+    found.set_count(count);
     return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, codes); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
     const Postings& index = postings();
+    std::size_t count = 0;
+    for (const std::uint32_t code : codes) count += index.count(code, had());
     return index_.corrected(
-        n_rows_of(index, codes), size(), [&](std::uint32_t code) { return std::binary_search(codes.begin(), codes.end(), code); },
+        count, size(), [&](std::uint32_t code) { return std::binary_search(codes.begin(), codes.end(), code); },
         [&](std::size_t row) { return is_among(row, codes); });
   }
 
@@ -69,11 +80,6 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
     std::vector<std::string_view> values;
     for (const Value& value : any_of) values.push_back(std::get<std::string_view>(value));
     return codes_of(dictionary_, values);
-  }
-  static std::size_t n_rows_of(const Postings& index, const std::vector<std::uint32_t>& codes) noexcept {
-    std::size_t count = 0;
-    for (const std::uint32_t code : codes) count += index.count(code);
-    return count;
   }
   bool is_among(std::size_t row, const std::vector<std::uint32_t>& codes) const {
     return has_value(row) && std::binary_search(codes.begin(), codes.end(), cells_[row]);
@@ -92,6 +98,7 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
       dictionary_.truncate(n_codes);
       throw;
     }
+    if (4 * n > size()) dictionary_.shrink();  // many rows at once: no more come one by one, it is likely
     return made;
   }
   /// Drops the values that no row has.

@@ -44,11 +44,11 @@ class Lazy {
     changed_.clear();
   }
 
-  /// The key that the index knows `row` by, which is `now` unless it changed.
-  Key key(std::size_t row, const Key* now) const noexcept {
-    if (!changed_.empty())
-      if (const auto found = changed_.find(static_cast<std::uint32_t>(row)); found != changed_.end()) return *found->second;
-    return now[row];
+  /// What the index knows a row that changed by; nullptr if it did not change.
+  const std::optional<Key>* before(std::size_t row) const noexcept {
+    if (changed_.empty()) return nullptr;
+    const auto found = changed_.find(static_cast<std::uint32_t>(row));
+    return found == changed_.end() ? nullptr : &found->second;
   }
   /// An empty set with room for the rows that the index knows and for those that there are.
   RowSet no_rows(std::size_t n_rows) const { return RowSet(std::max(n_rows, index_->n_rows())); }

@@ -84,7 +84,10 @@ class NumberColumn final : public CellColumn<T> {
   }
   /// Position and length.
   std::pair<std::size_t, std::size_t> slice(const SortedRows& index, const Limits& limits) const {
-    const auto key = [&](std::uint32_t row) { return index_.key(row, cells_.data()); };
+    const auto key = [&](std::uint32_t row) {
+      const std::optional<T>* const before = index_.before(row);
+      return before ? **before : cells_[row];
+    };
     const std::size_t begin = index.position([&](std::uint32_t row) { return limits.is_below(key(row)); });
     const std::size_t end = index.position([&](std::uint32_t row) { return !limits.is_above(key(row)); });
     return {begin, std::max(begin, end) - begin};

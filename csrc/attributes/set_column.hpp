@@ -11,6 +11,15 @@ namespace engine::attributes {
 class SetColumn final : public CellColumn<std::uint32_t> {
   struct Nothing {};  // no key need be known of rows before they changed
 
+  /// Whether a row had a code when the index was made. Nothing that the index says of rows that changed is used.
+  auto had() const noexcept {
+    return [this](std::size_t row, std::uint32_t code) {
+      if (index_.before(row)) return false;
+      const std::span<const std::uint32_t> held = members(row);
+      return std::find(held.begin(), held.end(), code) != held.end();
+    };
+  }
+
  public:
   using CellColumn::CellColumn;
 
@@ -43,9 +52,10 @@ class SetColumn final : public CellColumn<std::uint32_t> {
     const Postings& index = postings();
     RowSet found = index_.no_rows(size());
     if (mode == SetMode::any) {
-      for (const std::uint32_t code : codes) index.add_to(found, code);
+      std::size_t count = 0;
+      for (const std::uint32_t code : codes) count += index.add_to(found, code, had());
       if (codes.size() == 1)
-        found.set_count(index.count(codes[0]));
+        found.set_count(count);
       else
         found.recount();
     } else if (n_values == 0) {
@@ -62,14 +72,13 @@ class SetColumn final : public CellColumn<std::uint32_t> {
   /// Rows with the rarest of `codes`, of which more are looked at until the rows are few, and whether all were.
   std::pair<RowSet, bool> rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
     constexpr std::size_t kFew = 1000;
-    std::sort(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) { return index.count(a) < index.count(b); });
+    std::sort(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) { return index.at_most(a) < index.at_most(b); });
     RowSet rows = index_.no_rows(size());
-    index.add_to(rows, codes[0]);
-    rows.set_count(index.count(codes[0]));
+    rows.set_count(index.add_to(rows, codes[0], had()));
     std::size_t i = 1;
     for (; i < codes.size() && rows.count() > kFew; ++i) {
       RowSet more = index_.no_rows(size());
-      index.add_to(more, codes[i]);
+      index.add_to(more, codes[i], had());
       rows &= more;
       rows.recount();
     }
@@ -105,6 +114,7 @@ class SetColumn final : public CellColumn<std::uint32_t> {
       pool_.resize(n_pool);
       throw;
     }
+    if (4 * n > size()) dictionary_.shrink();  // many rows at once: no more come one by one, it is likely
     return made;
   }
   /// Where the set of `members`, each of which counts once, now lies.

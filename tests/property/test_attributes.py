@@ -94,7 +94,7 @@ class AttributesModel(RuleBasedStateMachine):
             "float64": lambda i: i / 8,
             "bool": lambda i: i % 3 == 0,
             "timestamp": lambda i: i * 10**12,
-            "keywords": lambda i: tuple(map(str, range(i % 5))),
+            "keywords": lambda i: (*map(str, range(i % 5)), f"only {i}"),
         }
         added = {kind: [values[kind](i) if i % 11 else None for i in range(n)] for kind in self.model}
         self.attributes.append(n, {kind: data(column, kind) for kind, column in added.items()})
@@ -213,7 +213,10 @@ class AttributesModel(RuleBasedStateMachine):
             assert self.attributes.count_between(kind, lo, hi, lo_open, hi_open) == n
 
     @precondition(lambda self: "keywords" in self.model)
-    @rule(values=st.lists(words | st.sampled_from("0123"), max_size=4), mode=st.sampled_from(["any", "all", "exact"]))
+    @rule(
+        values=st.lists(words | st.sampled_from([*"0123", "only 1", "only 99"]), max_size=4),
+        mode=st.sampled_from(["any", "all", "exact"]),
+    )
     def contains(self, values: list[str], mode: str) -> None:
         found = self.attributes.contains("keywords", values, mode)
         self.check("keywords", found, lambda held: contains(held, values, mode))

@@ -47,6 +47,65 @@ def test_a_million_distinct_values(million: Attributes) -> None:
     assert million.take("single", [N - 1, 0])[0] == ["id-999999", "id-0"]
 
 
+COLUMNS = {
+    "once": lambda row: f"v{row}",
+    "twice, near": lambda row: f"v{row // 2}",
+    "twice, far": lambda row: f"v{row % 1500}",
+    "some": lambda row: None if row % 3 == 0 else f"v{row}",
+    "half are one": lambda row: "one" if row % 2 else f"v{row}",
+    "backwards": lambda row: f"v{row * 7919 % 3000}",
+    "more and more": lambda row: f"v{int(row**0.5)}",
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("change", ["none", "few", "many", "moved", "added again"])
+def test_every_value_has_its_rows(name: str, change: str) -> None:
+    """Before and after changes, which are looked up one by one if they are few; as keywords and as members of sets."""
+    rng = np.random.default_rng(0)
+    values = [COLUMNS[name](row) for row in range(3000)]
+    attributes = attributes_of(0, key=("keyword", []), tags=("keywords", []))
+
+    def append(added: list[str | None]) -> None:
+        nulls = np.array([value is None for value in added])
+        texts = [value or "" for value in added]
+        attributes.append(len(added), {"key": (texts, nulls), "tags": ([[text, "all"] for text in texts], nulls)})
+
+    def drop(rows: np.ndarray) -> list[str | None]:
+        gone = [values[row] for row in rows]
+        for row in np.sort(rows)[::-1]:
+            values[row] = values[-1]
+            values.pop()
+        attributes.drop(rows)
+        return gone
+
+    def check() -> None:
+        for value in {*values} - {None}:
+            rows = [row for row, held in enumerate(values) if held == value]
+            assert attributes.equal("key", [value]).rows().tolist() == rows
+            assert attributes.count_equal("key", [value]) == len(rows)
+            found = attributes.contains("tags", [value], "any")
+            assert (found.rows().tolist(), found.count()) == (rows, len(rows))
+            assert attributes.contains("tags", [value, "all"], "exact").rows().tolist() == rows
+
+    append(values)
+    check()
+    if change == "moved":
+        rows = rng.permutation(3000)[:50]
+        texts = [values[row] or "" for row in rows[::-1]]
+        nulls = np.array([values[row] is None for row in rows[::-1]])
+        attributes.set("key", rows, (texts, nulls))
+        attributes.set("tags", rows, ([[text, "all"] for text in texts], nulls))
+        for row, value in zip(rows, [values[row] for row in rows[::-1]], strict=True):
+            values[row] = value
+    elif change != "none":
+        gone = drop(rng.permutation(3000)[: 30 if change == "few" else 1200])
+        if change == "added again":
+            append(gone)
+            values += gone
+    check()
+
+
 def test_slices_of_any_length(million: Attributes) -> None:
     numbers = million.take("number", np.arange(N))[0]
     for lo, hi in [
@@ -78,6 +137,12 @@ def test_frequent_and_rare_values(million: Attributes) -> None:
 def test_bytes_beyond_the_values(million: Attributes) -> None:
     """At most 12 a row, with all that readers need."""
     million.count_equal("section", ["s1"])
+    million.count_equal("single", ["id-7"])
+    twice = attributes_of(N, key=("keyword", [f"id-{row // 2}" for row in range(N)]))
+    twice.count_equal("key", ["id-7"])
+    text = sum(len(f"id-{row}") for row in range(N))
+    assert million.nbytes("single") <= 12 * N + text
+    assert twice.nbytes("key") <= 12 * N + text / 2
     million.count_between("number", 0, 1, False, False)
     million.count_between("maybe", 0.0, 1.0, False, False)
     assert million.nbytes("section") <= 12 * N
