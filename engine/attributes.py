@@ -41,8 +41,8 @@ class Attributes:
     The first question to a column makes what later ones use, in O(n log n) for numbers and O(n) for others: the rows of
     each keyword, the rows sorted by their numbers. Then a keyword takes O(rows found + n / 64), a range no more than
     n / 16 steps, and either number of rows alone O(log n). Rows that changed since are corrected one by one; when they
-    are a thirty-second of all, it is made anew. Beyond the values numbers cost 6 bytes a row, keywords 8 and their
-    dictionary.
+    are a thirty-second of all, it is made anew. Beyond the values numbers cost 6 bytes a row, keywords 4 to 12:
+    the more, the more of them differ.
 
     Examples
     --------

@@ -22,13 +22,9 @@ std::string_view Dictionary::at(std::size_t begin) const noexcept {
 }
 
 std::size_t Dictionary::slot_of(std::string_view value, std::uint64_t hash) const noexcept {
-  // The high bits of the product spread hashes over any number of slots.
-  auto slot = static_cast<std::size_t>(static_cast<unsigned __int128>(hash) * slots_.size() >> 64);
-  const auto is_it = [&](std::uint32_t there) {
-    return entry(hash, code_in(there)) == there && (*this)[code_in(there)] == value;
-  };
-  while (slots_[slot] != kNone && !is_it(slots_[slot])) slot = slot + 1 == slots_.size() ? 0 : slot + 1;
-  return slot;
+  return first_slot(hash, [&](std::uint32_t there) {
+    return there == kNone || (entry(hash, code_in(there)) == there && (*this)[code_in(there)] == value);
+  });
 }
 
 std::uint32_t Dictionary::find(std::string_view value) const noexcept {
@@ -77,7 +73,7 @@ void Dictionary::fill_slots() noexcept {
   for (std::uint32_t code = 0; code < n_; ++code) {
     const std::string_view value = at(begin);
     const std::uint64_t hash = hash_of(value);
-    slots_[slot_of(value, hash)] = entry(hash, code);
+    slots_[first_slot(hash, [](std::uint32_t there) { return there == kNone; })] = entry(hash, code);
     begin = end_of(value);
   }
 }

@@ -8,11 +8,11 @@
 
 namespace engine::attributes {
 
-/// Distinct strings, numbered from 0 in the order in which they came.
+/// Distinct strings by their codes, which are numbered from 0 in the order in which the strings came.
 ///
-/// The strings lie one behind the other, each behind its length, and where every eighth begins is known. They are found by open
-/// addressing: a slot has a number and, in the bits that numbers do not need, a part of the hash, so that few strings are
-/// compared where most slots are full.
+/// Strings lie one behind the other, each behind its length; where every eighth begins is known. They are found by open
+/// addressing: a slot has a code and, in the bits that codes do not need, a part of the hash, so that other strings are
+/// hardly ever compared though most slots are full.
 class Dictionary {
  public:
   static constexpr std::uint32_t kNone = 0xffff'ffff;
@@ -43,14 +43,21 @@ class Dictionary {
   std::size_t end_of(std::string_view value) const noexcept {
     return static_cast<std::size_t>(value.data() + value.size() - text_.data());
   }
-  /// Bits of a slot that are the number's: never all of them are set.
+  /// Bits of a slot that are the code's. Codes are below the number of slots, so that no entry is kNone.
   unsigned n_code_bits() const noexcept { return std::min<unsigned>(32, static_cast<unsigned>(std::bit_width(slots_.size()))); }
   std::uint32_t code_in(std::uint32_t slot) const noexcept {
     return slot & static_cast<std::uint32_t>((1ULL << n_code_bits()) - 1);
   }
-  /// What a slot has of a hash beside `code`.
+  /// What is in a slot: the low bits of the hash above `code`.
   std::uint32_t entry(std::uint64_t hash, std::uint32_t code) const noexcept {
     return static_cast<std::uint32_t>(hash << n_code_bits()) | code;
+  }
+  template <class IsIt>
+  std::size_t first_slot(std::uint64_t hash, IsIt&& is_it) const noexcept {
+    // The high bits of the product spread hashes over any number of slots.
+    auto slot = static_cast<std::size_t>(static_cast<unsigned __int128>(hash) * slots_.size() >> 64);
+    while (!is_it(slots_[slot])) slot = slot + 1 == slots_.size() ? 0 : slot + 1;
+    return slot;
   }
   /// Where `value` is or would be.
   std::size_t slot_of(std::string_view value, std::uint64_t hash) const noexcept;

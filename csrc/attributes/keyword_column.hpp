@@ -28,7 +28,7 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
   /// Whether a row had a code when the index was made.
   auto had() const noexcept {
     return [this](std::size_t row, std::uint32_t code) {
-      if (const std::optional<std::uint32_t>* const before = index_.before(row)) return *before == code;
+      if (const std::optional<std::uint32_t>* const before = index_.was(row)) return *before == code;
       return has_value(row) && cells_[row] == code;
     };
   }
@@ -98,7 +98,7 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
       dictionary_.truncate(n_codes);
       throw;
     }
-    if (4 * n > size()) dictionary_.shrink();  // many rows at once: no more come one by one, it is likely
+    if (4 * (dictionary_.size() - n_codes) > dictionary_.size()) dictionary_.shrink();  // it came in one piece
     return made;
   }
   /// Drops the values that no row has.

@@ -33,7 +33,9 @@ class Lazy {
     if (!index_) return;
     if (changed_.size() > index_->n_rows() / kShare + 64) return forget();
     try {
+      is_changed_.reserve(index_->n_rows());
       changed_.try_emplace(static_cast<std::uint32_t>(row), key);
+      if (row < index_->n_rows()) is_changed_.put(row, true);
     } catch (const std::bad_alloc&) {
       forget();
     }
@@ -42,13 +44,12 @@ class Lazy {
     made_ = false;
     index_.reset();
     changed_.clear();
+    is_changed_ = {};
   }
 
-  /// What the index knows a row that changed by; nullptr if it did not change.
-  const std::optional<Key>* before(std::size_t row) const noexcept {
-    if (changed_.empty()) return nullptr;
-    const auto found = changed_.find(static_cast<std::uint32_t>(row));
-    return found == changed_.end() ? nullptr : &found->second;
+  /// What the index knows a row of its own by that changed; nullptr if it did not.
+  const std::optional<Key>* was(std::size_t row) const noexcept {
+    return is_changed_.test(row) ? &changed_.find(static_cast<std::uint32_t>(row))->second : nullptr;
   }
   /// An empty set with room for the rows that the index knows and for those that there are.
   RowSet no_rows(std::size_t n_rows) const { return RowSet(std::max(n_rows, index_->n_rows())); }
@@ -70,7 +71,8 @@ class Lazy {
 
   std::size_t nbytes() const noexcept {
     constexpr std::size_t kNode = sizeof(typename decltype(changed_)::value_type) + 2 * sizeof(void*);
-    return (made_ ? index_->nbytes() : 0) + changed_.size() * kNode + changed_.bucket_count() * sizeof(void*);
+    return (made_ ? index_->nbytes() : 0) + is_changed_.nbytes() + changed_.size() * kNode +
+           changed_.bucket_count() * sizeof(void*);
   }
 
  private:
@@ -80,6 +82,7 @@ class Lazy {
   mutable std::atomic<bool> made_ = false;
   mutable std::unique_ptr<const Index> index_;
   std::unordered_map<std::uint32_t, std::optional<Key>> changed_;
+  RowSet is_changed_;  // of the rows that the index knows: most questions end here
 };
 
 }  // namespace engine::attributes

@@ -85,7 +85,7 @@ class NumberColumn final : public CellColumn<T> {
   /// Position and length.
   std::pair<std::size_t, std::size_t> slice(const SortedRows& index, const Limits& limits) const {
     const auto key = [&](std::uint32_t row) {
-      const std::optional<T>* const before = index_.before(row);
+      const std::optional<T>* const before = index_.was(row);
       return before ? **before : cells_[row];
     };
     const std::size_t begin = index.position([&](std::uint32_t row) { return limits.is_below(key(row)); });

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -12,29 +13,19 @@
 
 namespace engine::attributes {
 
-/// The rows of each code, without the codes of rows: whoever asks says whether a row had a code when they were made (`had(row,
-/// code)`), of the few that may have.
+/// The rows of each code. They do not keep the code of a row: whoever asks says of a few rows whether they had a code when
+/// this was made (`had(row, code)`), and may deny it of rows whose answer is corrected later.
 ///
-/// Codes are numbered as they come, so that the first rows of most rise with their codes: such a row is looked for among
-/// the 64 rows where it must be, and is not written down. All other rows are, in lists that rare codes share; codes with so many
-/// rows that a bitmap is smaller have one.
+/// Codes are numbered as they come, so that the first rows of most rise with their codes: such a row is sought among the 64
+/// where it must be, and is not written down. The others are in lists, which rare codes share; codes with so many rows that a
+/// bitmap is smaller have one (docs/decisions/0017-rare-values-by-their-order.md).
 class Postings {
  public:
   /// `each(visit)` calls `visit(row, code)` for all pairs, by ascending row; it is called twice.
   template <class Each>
   Postings(std::size_t n_codes, std::size_t n_rows, Each&& each) : n_rows_(n_rows) {
-    std::vector<std::uint32_t> lengths(n_codes), arrivals, first_rows;
-    each([&](std::size_t row, std::uint32_t code) {
-      if (lengths[code]++) return;
-      arrivals.push_back(code);
-      first_rows.push_back(static_cast<std::uint32_t>(row));
-    });
-    for (const std::uint32_t code : arrivals)
-      if (lengths[code] > n_rows / kFrequent + 64) {
-        frequent_.try_emplace(code, n_rows);
-        lengths[code] = 0;
-      }
-    std::vector<bool> is_sought = seek(arrivals, first_rows, lengths);
+    std::vector<std::uint32_t> lengths(n_codes);
+    std::vector<bool> is_sought = seek(lengths, each);
     rows_.resize(divide(lengths));
     std::vector<std::uint32_t>& at = lengths;  // where the next row of a code goes
     for (std::uint32_t code = 0, start = 0; code < n_codes; ++code) start += std::exchange(at[code], start);
@@ -57,20 +48,22 @@ class Postings {
     return bytes;
   }
 
-  /// No fewer rows than `code` has, and no more than a few that it has not.
+  /// At least as many as `code` has; beyond that, what other codes have in a list that it shares.
   std::size_t at_most(std::uint32_t code) const noexcept {
     const auto found = frequent_.find(code);
     return found == frequent_.end() ? list(code).rows.size() + 1 : found->second.count();
   }
-  /// Where rows have one code each.
+  /// How many rows `code` has, where each row has one code.
   template <class Had>
   std::size_t count(std::uint32_t code, Had&& had) const {
     if (const auto found = frequent_.find(code); found != frequent_.end()) return found->second.count();
+    if (const auto [rows, is_shared] = list(code); !is_shared)
+      return rows.size() + sought(code, rows.empty() ? n_rows_ : rows.front(), had).has_value();
     std::size_t count = 0;
     for_each(code, had, [&](std::size_t) { ++count; });
     return count;
   }
-  /// Leaves the count of `found`, which had none of the rows of `code`, alone, and says how many it got.
+  /// Leaves the count of `found` alone. Says how many rows `code` has, if `found` had none of them.
   template <class Had>
   std::size_t add_to(RowSet& found, std::uint32_t code, Had&& had) const {
     if (const auto frequent = frequent_.find(code); frequent != frequent_.end()) {
@@ -79,7 +72,7 @@ class Postings {
     }
     std::size_t count = 0;
     for_each(code, had, [&](std::size_t row) {
-      count += !found.test(row);  // rows of sets are in a shared list once for each of its codes
+      count += !found.test(row);  // a row with many codes is in a shared list once for each
       found.add(row);
     });
     return count;
@@ -89,6 +82,7 @@ class Postings {
   static constexpr std::size_t kFrequent = 32;  // bits of a list's entry
   static constexpr std::size_t kBlock = 64;     // rows among which one is sought
   static constexpr std::size_t kShared = 64;    // rows of a list that codes share
+  static constexpr std::size_t kFewCodes = 16;  // of a row: with more it takes long to ask whether it has one
 
   /// A list of rows, for the codes from `code` to that of the next list.
   struct List {
@@ -99,26 +93,42 @@ class Postings {
     bool is_shared;
   };
 
-  /// Chooses the codes whose first row is sought, not listed.
-  std::vector<bool> seek(std::span<const std::uint32_t> arrivals, std::span<const std::uint32_t> first_rows,
-                         std::vector<std::uint32_t>& lengths) {
-    const std::vector<bool> rising = longest_rising(arrivals);
+  /// Which codes have their first row sought. `lengths` become those of lists; frequent codes have none.
+  template <class Each>
+  std::vector<bool> seek(std::vector<std::uint32_t>& lengths, Each& each) {
+    std::vector<std::uint32_t> arrivals, first_rows;
+    arrivals.reserve(lengths.size());
+    first_rows.reserve(lengths.size());
+    std::size_t n_pairs = 0;
+    each([&](std::size_t row, std::uint32_t code) {
+      ++n_pairs;
+      if (lengths[code]++) return;
+      arrivals.push_back(code);
+      first_rows.push_back(static_cast<std::uint32_t>(row));
+    });
+    may_ask_ = n_pairs <= kFewCodes * n_rows_;
+    const std::vector<bool> rising = may_ask_ ? longest_rising(arrivals) : std::vector<bool>(arrivals.size());
     std::vector<bool> is_sought(lengths.size());
     for (std::size_t i = 0; i < arrivals.size(); ++i) {
       const std::uint32_t code = arrivals[i];
-      if (!rising[i] || lengths[code] == 0) continue;
-      is_sought[code] = true;
-      --lengths[code];
-      while (lowest_sought_.size() <= first_rows[i] / kBlock) lowest_sought_.push_back(code);
+      if (lengths[code] > n_rows_ / kFrequent + 64) {
+        frequent_.try_emplace(code, n_rows_);
+        lengths[code] = 0;
+      } else if (rising[i]) {
+        is_sought[code] = true;
+        --lengths[code];
+        while (lowest_sought_.size() <= first_rows[i] / kBlock) lowest_sought_.push_back(code);
+      }
     }
     lowest_sought_.shrink_to_fit();
     return is_sought;
   }
   /// Which codes share a list, and how many rows are listed.
   std::size_t divide(std::span<const std::uint32_t> lengths) {
+    const std::size_t room = may_ask_ ? kShared : 0;
     std::size_t n_listed = 0;
     for (std::uint32_t code = 0; code < lengths.size(); ++code) {
-      if (lists_.empty() || n_listed + lengths[code] > lists_.back().start + kShared)
+      if (lists_.empty() || n_listed + lengths[code] > lists_.back().start + room)
         lists_.push_back({code, static_cast<std::uint32_t>(n_listed)});
       n_listed += lengths[code];
     }
@@ -135,26 +145,33 @@ class Postings {
     const auto own = next - 1;
     return {{rows_.data() + own->start, next->start - own->start}, next->code - own->code > 1};
   }
+  /// The first row of a code if it is not listed; otherwise that is `first_listed`, before which no row has the code.
+  template <class Had>
+  std::optional<std::size_t> sought(std::uint32_t code, std::size_t first_listed, Had& had) const {
+    const auto next = std::upper_bound(lowest_sought_.begin(), lowest_sought_.end(), code);
+    if (next == lowest_sought_.begin()) return {};
+    const std::size_t begin = static_cast<std::size_t>(next - lowest_sought_.begin() - 1) * kBlock;
+    for (std::size_t row = begin; row < std::min(begin + kBlock, first_listed); ++row)
+      if (had(row, code)) return row;
+    return {};
+  }
   /// The rows of a code that is not frequent.
   template <class Had, class Visit>
   void for_each(std::uint32_t code, Had& had, Visit&& visit) const {
     const auto [rows, is_shared] = list(code);
     std::size_t first_listed = n_rows_;
-    for (const std::uint32_t row : rows)
-      if (!is_shared || had(row, code)) {
-        first_listed = std::min<std::size_t>(first_listed, row);
-        visit(row);
-      }
-    const auto next = std::upper_bound(lowest_sought_.begin(), lowest_sought_.end(), code);
-    if (next == lowest_sought_.begin()) return;
-    const std::size_t begin = static_cast<std::size_t>(next - lowest_sought_.begin() - 1) * kBlock;
-    for (std::size_t row = begin; row < std::min(begin + kBlock, first_listed); ++row)
-      if (had(row, code)) return visit(row);  // the first row of the code: were it listed, no row before it would have the code
+    for (const std::uint32_t row : rows) {
+      if (is_shared && !had(row, code)) continue;
+      first_listed = std::min<std::size_t>(first_listed, row);
+      visit(row);
+    }
+    if (const std::optional<std::size_t> row = sought(code, first_listed, had)) visit(*row);
   }
 
   std::size_t n_rows_;
-  std::vector<std::uint32_t>
-      lowest_sought_;        // of the codes in each block; of those in the next block that has any, where none is
+  bool may_ask_ = true;
+  /// The lowest code sought in each block of rows; where there is none, that of the next block that has one.
+  std::vector<std::uint32_t> lowest_sought_;
   std::vector<List> lists_;  // an empty one comes last
   std::vector<std::uint32_t> rows_;
   std::unordered_map<std::uint32_t, RowSet> frequent_;

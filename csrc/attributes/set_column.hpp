@@ -11,10 +11,10 @@ namespace engine::attributes {
 class SetColumn final : public CellColumn<std::uint32_t> {
   struct Nothing {};  // no key need be known of rows before they changed
 
-  /// Whether a row had a code when the index was made. Nothing that the index says of rows that changed is used.
+  /// Whether a row had a code when the index was made; no for rows that changed, as what it says of those is not used.
   auto had() const noexcept {
     return [this](std::size_t row, std::uint32_t code) {
-      if (index_.before(row)) return false;
+      if (index_.was(row)) return false;
       const std::span<const std::uint32_t> held = members(row);
       return std::find(held.begin(), held.end(), code) != held.end();
     };
@@ -114,7 +114,7 @@ class SetColumn final : public CellColumn<std::uint32_t> {
       pool_.resize(n_pool);
       throw;
     }
-    if (4 * n > size()) dictionary_.shrink();  // many rows at once: no more come one by one, it is likely
+    if (4 * (dictionary_.size() - n_codes) > dictionary_.size()) dictionary_.shrink();  // it came in one piece
     return made;
   }
   /// Where the set of `members`, each of which counts once, now lies.

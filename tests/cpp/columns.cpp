@@ -137,24 +137,57 @@ void test_memory_that_runs_out() {
   CHECK(n_failed > 500);
 }
 
-/// A question that runs out of memory leaves no half of what it would have made.
+/// A question that runs out of memory leaves no half of what it would have made, also of rows that changed since.
 void test_readers_without_memory() {
+  const std::vector<Value> keyword{std::string_view("text 3")};
+  const std::vector<std::string_view> members{"text 3", "text 4"};
+  const auto check = [](const auto& ask, std::size_t expected) {
+    for (long n = 0;; ++n) {
+      allocations_left = n;
+      try {
+        const Bitmap rows = ask();
+        allocations_left = -1;
+        CHECK(n > 0 && rows.count() == expected);
+        return;
+      } catch (const std::bad_alloc&) {
+        allocations_left = -1;
+      }
+    }
+  };
+  Attributes attributes, same;
+  for (Attributes* const each : {&attributes, &same}) add_columns(*each);
+  for (std::uint64_t seed = 1; seed < 4; ++seed) {
+    const Rows added(3000, seed);
+    for (Attributes* const each : {&attributes, &same}) each->append(3000, added.cells);
+    check([&] { return attributes.between("i", std::int64_t{10}, std::int64_t{40}, false, true); },
+          same.count_between("i", std::int64_t{10}, std::int64_t{40}, false, true));
+    check([&] { return attributes.equal("k", keyword); }, same.count_equal("k", keyword));
+    check([&] { return attributes.contains("s", members, SetMode::all); }, same.contains("s", members, SetMode::all).count());
+  }
+}
+
+/// Values that an append added before it failed are gone, and others may have their codes.
+void test_values_of_a_failed_append() {
   Attributes attributes;
   add_columns(attributes);
-  const Rows added(3000, 1);
-  attributes.append(3000, added.cells);
-  std::string found;
-  for (long n = 0; found.empty(); ++n) {
+  attributes.append(40, Rows(40, 1).cells);
+  const std::vector<Value> old{std::string_view("text 3")}, added{std::string_view("new")}, other{std::string_view("other")};
+  const std::size_t n_old = attributes.count_equal("k", old);
+  const std::vector<std::string_view> first{"new", "text 3"}, second{"other", "new"};
+  for (long n = 0;; ++n) {
     allocations_left = n;
     try {
-      const Bitmap rows = attributes.between("i", std::int64_t{10}, std::int64_t{40}, false, true);
+      attributes.append(2, {{"k", Cells{std::span<const std::string_view>(first), {}}}});
       allocations_left = -1;
-      found = std::to_string(rows.count());
+      break;
     } catch (const std::bad_alloc&) {
       allocations_left = -1;
     }
+    CHECK(attributes.count_equal("k", added) == 0 && attributes.count_equal("k", old) == n_old);
   }
-  CHECK(found == std::to_string(attributes.count_between("i", std::int64_t{10}, std::int64_t{40}, false, true)));
+  attributes.append(2, {{"k", Cells{std::span<const std::string_view>(second), {}}}});
+  CHECK(attributes.count_equal("k", added) == 2 && attributes.count_equal("k", other) == 1);
+  CHECK(attributes.count_equal("k", old) == n_old + 1);
 }
 
 /// Readers that make what they need at once, and a writer: each sees all rows of a round or none.
@@ -190,5 +223,6 @@ void test_threads() {
 int main() {
   test_memory_that_runs_out();
   test_readers_without_memory();
+  test_values_of_a_failed_append();
   test_threads();
 }

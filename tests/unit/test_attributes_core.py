@@ -163,6 +163,26 @@ def test_a_set_with_many_members() -> None:
     assert attributes.take("tags", [0, 2])[0] == [tuple(many), ("m7",)]
 
 
+def test_large_sets_in_every_row() -> None:
+    sets = [[f"m{row * member % 997}" for member in range(1, 60)] + [f"own {row}"] for row in range(500)]
+    attributes = attributes_of(500, tags=("keywords", sets))
+    for value in ["m0", "m1", "m996", "own 0", "own 499", "none"]:
+        rows = [row for row, members in enumerate(sets) if value in members]
+        found = attributes.contains("tags", [value], "any")
+        assert (found.rows().tolist(), found.count()) == (rows, len(rows))
+    assert attributes.contains("tags", ["m5", "own 5"], "all").rows().tolist() == [5]
+
+
+def test_a_value_that_is_set_again_and_again() -> None:
+    """What it was is not kept for ever, and a long text beside it is not copied each time."""
+    attributes = attributes_of(2, key=("keyword", ["x" * 1_000_000, "0"]))
+    for i in range(3000):
+        attributes.set("key", [1], [f"{i}"])
+    assert attributes.equal("key", ["2999"]).rows().tolist() == [1]
+    assert attributes.equal("key", ["x" * 1_000_000]).rows().tolist() == [0]
+    assert attributes.nbytes("key") < 1_500_000
+
+
 def test_text_of_any_kind_and_length() -> None:
     texts = ["", "\0", "a\0b", "\u00e9", "e\u0301", "日本語", "🏳️‍🌈", "x" * 5_000_000, "x" * 4_999_999 + "y"]
     attributes = attributes_of(len(texts), text=("keyword", texts))
