@@ -43,7 +43,7 @@ std::span<const std::uint32_t> Pruner::choose(std::uint32_t row, std::span<const
   kernels_.screen_tile_i8(tile_.data(), half / 2, signed_.data(), signed_.size() / kTileRows, bounds_.data(), n,
                           {zero_.data(), zero_.data(), nullptr}, masks_.data(), dots_.data());
   if (kernels_.query_limit < 127)  // signed codes were halved to fit it
-    for (std::int32_t& dot : dots_) dot *= 2;
+    for (std::size_t i = 0; i < n * kTileRows; ++i) dots_[i] *= 2;
   // Only ratios of distances count: with the largest scale 1, no square of a row's leaves the range of float32.
   float largest = 0;
   for (std::size_t i = 0; i < n; ++i) largest = std::max({largest, std::abs(scale_[i]), lifts_[i]});

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from engine._core import supported_isas
+
 ROOT = Path(__file__).parents[2]
 CXX = shlex.split(os.environ.get("CXX", "c++"))
 FLAGS = ["-std=c++20", "-I", str(ROOT / "csrc"), "-I", str(ROOT / "csrc" / "include")]
@@ -21,8 +23,11 @@ KERNELS = {"baseline": [], "avx2": AVX2, "avx512": AVX512, "avx512vnni": [*AVX51
 
 
 CSRC = ROOT / "csrc"
-# With one instruction set, the portable one.
-CORE = sorted({*CSRC.rglob("*.cpp")} - {CSRC / "kernels" / f"{isa}.cpp" for isa in ("avx2", "avx512", "avx512vnni")})
+IS_X86 = platform.machine() in ("x86_64", "AMD64")
+CORE = sorted({*CSRC.rglob("*.cpp")} - ({CSRC / "kernels" / f"{isa}.cpp" for isa in KERNELS if isa != "baseline"}))
+if IS_X86:
+    FLAGS.append("-DENGINE_X86")
+    CORE += [CSRC / "kernels" / f"{isa}.cpp" for isa in KERNELS if isa != "baseline"]
 
 
 def compile_all(sources: Iterable[Path], folder: Path, sanitizer: str) -> list[Path]:
@@ -30,7 +35,9 @@ def compile_all(sources: Iterable[Path], folder: Path, sanitizer: str) -> list[P
 
     def compile_one(source: Path) -> Path:
         compiled = folder / f"{source.stem}.o"
-        subprocess.run([*CXX, *FLAGS, *sanitized(sanitizer), "-c", str(source), "-o", str(compiled)], check=True)
+        own = KERNELS[source.stem] if source.parent.name == "kernels" and source.stem in KERNELS else []
+        flags = [*FLAGS, *own, *sanitized(sanitizer)]
+        subprocess.run([*CXX, *flags, "-c", str(source), "-o", str(compiled)], check=True)
         return compiled
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -41,10 +48,10 @@ def sanitized(sanitizer: str) -> list[str]:
     return ["-g", "-O1", "-pthread", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
 
 
-def run(objects: list[Path], program: Path, sanitizer: str, timeout: float) -> None:
+def run(objects: list[Path], program: Path, sanitizer: str, timeout: float, isa: str = "") -> None:
     subprocess.run([*CXX, *sanitized(sanitizer), *map(str, objects), "-o", str(program)], check=True)
     # The pool is never destroyed on purpose, and a sanitizer of the calling process must not be loaded twice.
-    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": ""}
+    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": "", "ENGINE_ISA": isa}
     ran = subprocess.run([str(program)], capture_output=True, text=True, timeout=timeout, env=env)
     assert ran.returncode == 0, ran.stderr
 
@@ -61,10 +68,11 @@ def test_attributes(sanitizer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("isa", [isa for isa in supported_isas() if isa in ("baseline", "avx2")])  # avx2 halves codes
 @pytest.mark.parametrize("program", ["graph", "graph_index", "planner"])
-def test_graph(program: str, address_core: list[Path], tmp_path: Path) -> None:
+def test_graph(program: str, isa: str, address_core: list[Path], tmp_path: Path) -> None:
     own = compile_all([ROOT / "tests" / "cpp" / f"{program}.cpp"], tmp_path, "address,undefined")
-    run([*own, *address_core], tmp_path / program, "address,undefined", 300)
+    run([*own, *address_core], tmp_path / program, "address,undefined", 300, isa)
 
 
 @pytest.mark.slow
@@ -78,7 +86,7 @@ def address_core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return compile_all(CORE, tmp_path_factory.mktemp("core"), "address,undefined")
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the kernel files of x86")
+@pytest.mark.skipif(not IS_X86, reason="the kernel files of x86")
 @pytest.mark.parametrize("isa", KERNELS)
 def test_kernels_export_their_table_only(isa: str, tmp_path: Path) -> None:
     """An inline function built for AVX-512 and visible to the linker could be the copy that an old CPU gets to run."""
