@@ -35,15 +35,14 @@ std::uint32_t Dictionary::find(std::string_view value) const noexcept {
 
 std::uint32_t Dictionary::add(std::string_view value) {
   if (n_ * 8 >= slots_.size() * 7) {  // 1.1 to 1.4 slots a string
-    std::vector<std::uint32_t> more(std::max<std::size_t>(16, n_ * 10 / 7), kNone);
-    slots_ = std::move(more);
+    slots_ = std::vector<std::uint32_t>(std::max<std::size_t>(16, n_ * 10 / 7), kNone);
     fill_slots();
   }
   const std::uint64_t hash = hash_of(value);
   const std::size_t slot = slot_of(value, hash);
   if (slots_[slot] != kNone) return code_in(slots_[slot]);
   if (n_ == kNone) throw Error(ErrorCode::unsupported, "a column holds at most 4,294,967,295 distinct keywords");
-  grow(text_, value.size() + 10);
+  grow(text_, value.size() + kLengthBytes);
   grow(blocks_, 1);
   if (n_ % kBlock == 0) blocks_.push_back(text_.size());
   std::size_t size = value.size();
@@ -63,7 +62,8 @@ void Dictionary::truncate(std::size_t n) noexcept {
   fill_slots();
 }
 
-void Dictionary::shrink() {
+void Dictionary::fit(std::size_t n_before) noexcept {
+  if (4 * (n_ - n_before) <= n_) return;
   text_.shrink_to_fit();
   blocks_.shrink_to_fit();
 }

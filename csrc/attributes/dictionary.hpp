@@ -29,14 +29,15 @@ class Dictionary {
   std::uint32_t add(std::string_view value);
   /// Takes back all codes from `n` on.
   void truncate(std::size_t n) noexcept;
-  /// Gives back the room to spare.
-  void shrink();
+  /// Gives back the room to spare if many strings came in one piece, since there were `n_before`.
+  void fit(std::size_t n_before) noexcept;
   std::size_t nbytes() const noexcept {
     return text_.capacity() + blocks_.capacity() * sizeof(blocks_[0]) + slots_.capacity() * sizeof(slots_[0]);
   }
 
  private:
-  static constexpr std::uint32_t kBlock = 8;  // strings of which the first one's place is known
+  static constexpr std::uint32_t kBlock = 8;       // strings of which the first one's place is known
+  static constexpr std::size_t kLengthBytes = 10;  // at most
 
   std::string_view at(std::size_t begin) const noexcept;
   /// Where the string that comes after `value` begins.

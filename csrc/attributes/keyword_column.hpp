@@ -98,7 +98,7 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
       dictionary_.truncate(n_codes);
       throw;
     }
-    if (4 * (dictionary_.size() - n_codes) > dictionary_.size()) dictionary_.shrink();  // it came in one piece
+    dictionary_.fit(n_codes);
     return made;
   }
   /// Drops the values that no row has.

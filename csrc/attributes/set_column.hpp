@@ -114,7 +114,7 @@ class SetColumn final : public CellColumn<std::uint32_t> {
       pool_.resize(n_pool);
       throw;
     }
-    if (4 * (dictionary_.size() - n_codes) > dictionary_.size()) dictionary_.shrink();  // it came in one piece
+    dictionary_.fit(n_codes);
     return made;
   }
   /// Where the set of `members`, each of which counts once, now lies.
