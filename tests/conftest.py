@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import zlib
 
+# Before numpy: tests that run at once take 15 % longer where BLAS and OpenMP start threads in each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

@@ -149,7 +149,7 @@ def test_row_counts_around_blocks(n: int, metric: Metric) -> None:
 @pytest.mark.slow
 @every_metric
 @every_dtype
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_large_cases(metric: Metric, dtype: VectorDtype, data: st.DataObject) -> None:
     """As `test_index_search`, with more rows, queries and dims than a fast test may have."""

@@ -149,11 +149,10 @@ def test_where_a_sweep_finds_too_little_a_walk_goes_on(index: engine.Index, exec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["plain", "fast"])
-def test_of_many_rows_a_wider_sweep_reaches_over_a_hole(layout: GraphLayout) -> None:
+def test_of_many_rows_a_wider_sweep_reaches_over_a_hole() -> None:
     """Where an exact search would take long, and few rows have to be gone past."""
     data = named("clustered-100k")
-    index = graph_of(data.vectors, "cosine", layout=layout)
+    index = graph_of(data.vectors, "cosine")
     recalls, n_fallbacks = [], 0
     for query in data.queries[:100]:
         mask = np.ones(len(index), np.bool_)

@@ -682,7 +682,7 @@ def test_all_vectors_identical(metric: Metric) -> None:
     check_search(index.search(np.ones((1, 8)), 20, recall=1.0), np.ones((1, 8)), np.ones((3000, 8)), 20, metric)
 
 
-@pytest.mark.parametrize(("dim", "n"), [(1, 3000), (3, 3000), (4096, 1200)])
+@pytest.mark.parametrize(("dim", "n"), [(1, 3000), (3, 3000), (4096, 400)])
 @pytest.mark.parametrize("metric", METRICS)
 def test_dims(dim: int, n: int, metric: Metric) -> None:
     vectors = clustered(3, n, dim)
