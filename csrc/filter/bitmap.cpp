@@ -27,12 +27,15 @@ std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
 
 void Bitmap::regroup() noexcept {
   constexpr std::size_t kWords = kGroup / 64;
-  std::fill(groups_.begin(), groups_.end(), 0);
   const std::size_t n_whole = words_.size() / kWords;
-  for (std::size_t i = 0; i < n_whole; ++i) {
-    const std::uint64_t* const w = words_.data() + i * kWords;
-    const std::uint64_t any = (w[0] | w[1] | w[2] | w[3]) | (w[4] | w[5] | w[6] | w[7]);
-    groups_[i / 64] |= std::uint64_t{any != 0} << (i % 64);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    std::uint64_t groups = 0;  // a register: memory would be read and written for each
+    for (std::size_t i = g * 64, end = std::min(i + 64, n_whole); i < end; ++i) {
+      const std::uint64_t* const w = words_.data() + i * kWords;
+      const std::uint64_t any = (w[0] | w[1] | w[2] | w[3]) | (w[4] | w[5] | w[6] | w[7]);
+      groups |= std::uint64_t{any != 0} << (i % 64);
+    }
+    groups_[g] = groups;
   }
   for (std::size_t w = n_whole * kWords; w < words_.size(); ++w)
     groups_[n_whole / 64] |= std::uint64_t{words_[w] != 0} << (n_whole % 64);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -72,7 +73,9 @@ def _(leaf: IsIn, schema: Schema) -> Predicate:
             raise mismatch(leaf, kind, "NULL in a list", "keywords only")
         return Contains(leaf.column, tuple(map(str, given)), "any")
     values = tuple(held for value in given if (held := nearest(value, kind)) == value)
-    if leaf.values and not values and not leaf.null:
+    if all(map(operator.is_, values, leaf.values)) and len(values) == len(leaf.values):
+        return leaf
+    if not values and not leaf.null:
         return never(leaf.column)
     return IsIn(leaf.column, values, leaf.null)
 
@@ -88,7 +91,8 @@ def _(leaf: Between, schema: Schema) -> Predicate:
         if (lo is not None and lo > MOST) or (hi is not None and hi < LEAST):
             return never(leaf.column)
         lo, hi = (None if lo is not None and lo <= LEAST else lo), (None if hi is not None and hi >= MOST else hi)
-    return Between(leaf.column, lo, hi, lo_open, hi_open)
+    same = lo is leaf.lo and hi is leaf.hi and (lo_open, hi_open) == (leaf.lo_open, leaf.hi_open)
+    return leaf if same else Between(leaf.column, lo, hi, lo_open, hi_open)
 
 
 @bound.register
