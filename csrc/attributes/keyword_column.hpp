@@ -51,11 +51,8 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
   Bitmap equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
     const Postings& index = postings();
-    RowSet found = index_.no_rows(size());
-    std::size_t count = 0;
-    for (const std::uint32_t code : codes) count += index.add_to(found, code, had());
-    found.set_count(count);
-    return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, codes); });
+    return index_.corrected(index.rows_of(codes, index_.n_rows(size()), had()), size(),
+                            [&](std::size_t row) { return is_among(row, codes); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);

@@ -51,13 +51,15 @@ class Lazy {
   const std::optional<Key>* was(std::size_t row) const noexcept {
     return is_changed_.test(row) ? &changed_.find(static_cast<std::uint32_t>(row))->second : nullptr;
   }
-  /// An empty set with room for the rows that the index knows and for those that there are.
-  RowSet no_rows(std::size_t n_rows) const { return RowSet(std::max(n_rows, index_->n_rows())); }
-  /// `found` is what the index says; `now(row)` whether a row belongs there today.
+  /// The rows that the index knows and those that there are.
+  std::size_t n_rows(std::size_t n_now) const noexcept { return std::max(n_now, index_->n_rows()); }
+  /// `found` is what the index says, over `n_rows(n_now)`; `now(row)` whether a row belongs there today.
   template <class Now>
-  Bitmap corrected(RowSet found, std::size_t n_rows, Now&& now) const {
-    for (const auto& [row, key] : changed_) found.put(row, row < n_rows && now(row));
-    return std::move(found).over(n_rows);
+  Bitmap corrected(Bitmap found, std::size_t n_now, Now&& now) const {
+    for (const auto& [row, key] : changed_)
+      if (row < found.size()) found.put(row, row < n_now && now(row));
+    found.resize(n_now);
+    return found;
   }
   /// The same for a mere number of rows; `before(key)` says whether the index counted a row.
   template <class Before, class Now>

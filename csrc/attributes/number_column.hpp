@@ -33,11 +33,10 @@ class NumberColumn final : public CellColumn<T> {
   Bitmap equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
     const SortedRows& index = sorted();
-    RowSet found = index_.no_rows(size());
+    RowSet found(index_.n_rows(size()));
     std::size_t count = 0;
     for (const T value : values) count += add_to(found, index, Limits(value));
-    found.set_count(count);
-    return index_.corrected(std::move(found), size(), [&](std::size_t row) { return is_among(row, values); });
+    return corrected(std::move(found), count, [&](std::size_t row) { return is_among(row, values); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
@@ -52,10 +51,9 @@ class NumberColumn final : public CellColumn<T> {
   Bitmap between(const Range& range) const override {
     const Limits limits(range);
     const SortedRows& index = sorted();
-    RowSet found = index_.no_rows(size());
-    found.set_count(add_to(found, index, limits));
-    return index_.corrected(std::move(found), size(),
-                            [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
+    RowSet found(index_.n_rows(size()));
+    const std::size_t count = add_to(found, index, limits);
+    return corrected(std::move(found), count, [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
   }
   std::size_t count_between(const Range& range) const override {
     const Limits limits(range);
@@ -91,6 +89,11 @@ class NumberColumn final : public CellColumn<T> {
     const std::size_t begin = index.position([&](std::uint32_t row) { return limits.is_below(key(row)); });
     const std::size_t end = index.position([&](std::uint32_t row) { return !limits.is_above(key(row)); });
     return {begin, std::max(begin, end) - begin};
+  }
+  template <class Now>
+  Bitmap corrected(RowSet found, std::size_t count, Now&& now) const {
+    found.set_count(count);
+    return index_.corrected(std::move(found).over(index_.n_rows(size())), size(), now);
   }
   /// How many it added.
   std::size_t add_to(RowSet& found, const SortedRows& index, const Limits& limits) const {

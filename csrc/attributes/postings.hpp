@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "attributes/rising.hpp"
-#include "attributes/row_set.hpp"
+#include "engine/bitmap.hpp"
 
 namespace engine::attributes {
 
@@ -33,7 +33,7 @@ class Postings {
       if (is_sought[code]) {
         is_sought[code] = false;  // that was the first
       } else if (const auto found = frequent_.empty() ? frequent_.end() : frequent_.find(code); found != frequent_.end()) {
-        found->second.put(row, true);
+        found->second.set(row);
       } else {
         rows_[at[code]++] = static_cast<std::uint32_t>(row);
       }
@@ -63,19 +63,21 @@ class Postings {
     for_each(code, had, [&](std::size_t) { ++count; });
     return count;
   }
-  /// Leaves the count of `found` alone. Says how many rows `code` has, if `found` had none of them.
+  /// The rows of any of `codes`, among `n_rows`, which are no fewer than this knows.
   template <class Had>
-  std::size_t add_to(RowSet& found, std::uint32_t code, Had&& had) const {
-    if (const auto frequent = frequent_.find(code); frequent != frequent_.end()) {
-      found |= frequent->second;
-      return frequent->second.count();
-    }
-    std::size_t count = 0;
-    for_each(code, had, [&](std::size_t row) {
-      count += !found.test(row);  // a row with many codes is in a shared list once for each
-      found.add(row);
-    });
-    return count;
+  Bitmap rows_of(std::span<const std::uint32_t> codes, std::size_t n_rows, Had&& had) const {
+    Bitmap found(0);
+    for (const std::uint32_t code : codes)
+      if (const auto frequent = frequent_.find(code); frequent != frequent_.end()) {
+        if (found.size())
+          found |= frequent->second;
+        else
+          found = frequent->second;
+      }
+    found.resize(n_rows);
+    for (const std::uint32_t code : codes)
+      if (!frequent_.contains(code)) for_each(code, had, [&](std::size_t row) { found.set(row); });
+    return found;
   }
 
  private:
@@ -174,7 +176,7 @@ class Postings {
   std::vector<std::uint32_t> lowest_sought_;
   std::vector<List> lists_;  // an empty one comes last
   std::vector<std::uint32_t> rows_;
-  std::unordered_map<std::uint32_t, RowSet> frequent_;
+  std::unordered_map<std::uint32_t, Bitmap> frequent_;
 };
 
 }  // namespace engine::attributes

@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -31,27 +30,14 @@ class RowSet {
     toggle(row);
     count_ += member ? 1 : -1;
   }
-  template <class Visit>
-  void for_each(Visit&& visit) const {
-    for (std::size_t w = 0; w < words_.size(); ++w)
-      for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
-        visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
-  }
 
-  // These are for rows within the room of this set and leave its count to `set_count` or `recount`.
-  void add(std::size_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
+  // These are for rows within the room of this set and leave its count to `set_count`.
   void toggle(std::size_t row) noexcept { words_[row / 64] ^= std::uint64_t{1} << (row % 64); }
-  RowSet& operator|=(const RowSet& other) noexcept {
-    return combine(other, [](auto a, auto b) { return a | b; });
-  }
-  RowSet& operator&=(const RowSet& other) noexcept {
-    return combine(other, [](auto a, auto b) { return a & b; });
-  }
   RowSet& operator^=(const RowSet& other) noexcept {
-    return combine(other, [](auto a, auto b) { return a ^ b; });
+    for (std::size_t w = 0; w < other.words_.size(); ++w) words_[w] ^= other.words_[w];
+    return *this;
   }
   void set_count(std::size_t n) noexcept { count_ = n; }
-  void recount() noexcept { count_ = count_bits(words_); }
 
   /// The bitmap of a table of `n_rows`, none of the members lying beyond.
   Bitmap over(std::size_t n_rows) && {
@@ -65,12 +51,6 @@ class RowSet {
   }
 
  private:
-  template <class Op>
-  RowSet& combine(const RowSet& other, Op op) noexcept {
-    for (std::size_t w = 0; w < other.words_.size(); ++w) words_[w] = op(words_[w], other.words_[w]);
-    return *this;
-  }
-
   std::vector<std::uint64_t> words_;
   std::size_t count_ = 0;
 };

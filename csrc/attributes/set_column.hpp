@@ -50,15 +50,10 @@ class SetColumn final : public CellColumn<std::uint32_t> {
       return mode == SetMode::any ? n_common > 0 : n_common == n_values;
     };
     const Postings& index = postings();
-    RowSet found = index_.no_rows(size());
-    if (mode == SetMode::any) {
-      std::size_t count = 0;
-      for (const std::uint32_t code : codes) count += index.add_to(found, code, had());
-      if (codes.size() == 1)
-        found.set_count(count);
-      else
-        found.recount();
-    } else if (n_values == 0) {
+    const std::size_t n_rows = index_.n_rows(size());
+    if (mode == SetMode::any) return index_.corrected(index.rows_of(codes, n_rows, had()), size(), is_right);
+    Bitmap found(n_rows);
+    if (n_values == 0) {
       for (std::size_t row = 0; row < size(); ++row) found.put(row, is_right(row));
     } else if (codes.size() == n_values) {
       auto [candidates, have_all] = rows_of_rarest(index, codes);
@@ -70,18 +65,13 @@ class SetColumn final : public CellColumn<std::uint32_t> {
 
  private:
   /// Rows with the rarest of `codes`, of which more are looked at until the rows are few, and whether all were.
-  std::pair<RowSet, bool> rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
+  std::pair<Bitmap, bool> rows_of_rarest(const Postings& index, std::vector<std::uint32_t> codes) const {
     constexpr std::size_t kFew = 1000;
     std::sort(codes.begin(), codes.end(), [&](std::uint32_t a, std::uint32_t b) { return index.at_most(a) < index.at_most(b); });
-    RowSet rows = index_.no_rows(size());
-    rows.set_count(index.add_to(rows, codes[0], had()));
+    const auto rows_of = [&](std::uint32_t code) { return index.rows_of({&code, 1}, index_.n_rows(size()), had()); };
+    Bitmap rows = rows_of(codes[0]);
     std::size_t i = 1;
-    for (; i < codes.size() && rows.count() > kFew; ++i) {
-      RowSet more = index_.no_rows(size());
-      index.add_to(more, codes[i], had());
-      rows &= more;
-      rows.recount();
-    }
+    for (; i < codes.size() && rows.count() > kFew; ++i) rows = rows & rows_of(codes[i]);
     return {std::move(rows), i == codes.size()};
   }
   std::span<const std::uint32_t> members(std::size_t row) const noexcept {

@@ -70,16 +70,30 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
 
 void Bitmap::resize(std::size_t size) {
   words_.resize((size + 63) / 64);
+  groups_.resize(n_group_words(size));
+  const bool is_shorter = size < size_;
   size_ = size;
-  if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
-  groups_.resize(n_group_words(size_));
+  if (!is_shorter) return;
+  drop_behind_end();
   recount();
+}
+
+Bitmap& Bitmap::operator|=(const Bitmap& other) {
+  check_as_long(other);
+  std::uint64_t common = 0;
+  for (std::size_t w = 0; w < words_.size(); ++w) {
+    common |= words_[w] & other.words_[w];
+    words_[w] |= other.words_[w];
+  }
+  for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g] |= other.groups_[g];
+  count_ = common ? count_bits(words_) : count_ + other.count_;
+  return *this;
 }
 
 Bitmap Bitmap::operator~() const {
   Bitmap result(size_);
   for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = ~words_[w];
-  if (size_ % 64) result.words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
+  result.drop_behind_end();
   result.count_ = size_ - count_;
   result.regroup();
   return result;
@@ -96,7 +110,8 @@ Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
     result.words_[w] = words_[from] >> shift;
     if (shift && from + 1 < words_.size()) result.words_[w] |= words_[from + 1] << (64 - shift);
   }
-  result.resize(result.size_);  // which drops the bits behind the end
+  result.drop_behind_end();
+  result.recount();
   return result;
 }
 

@@ -195,6 +195,12 @@ void test_sparse_bitmap() {
     }
     for (const Bitmap& bitmap : {some, others, ~some, some & others, some | others, some ^ others, ~(some | others)})
       members(bitmap);
+    for (const Bitmap& added : {others, ~some, some}) {  // some rows are in both, none, all
+      Bitmap both = some;
+      both |= added;
+      CHECK(both == (some | added));
+      members(both);
+    }
     for (const std::size_t other : {size / 2, size + 1, size + 100'000, std::size_t{0}}) {
       Bitmap resized = ~some;
       resized.reserve(other);

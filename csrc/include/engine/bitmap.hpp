@@ -43,11 +43,13 @@ class Bitmap {
     count_ -= test(row);
     words_[row / 64] &= ~(std::uint64_t{1} << (row % 64));
   }
+  void put(std::size_t row, bool member) noexcept { member ? set(row) : reset(row); }
   /// Room for `size` bits, so that `resize` cannot fail.
   void reserve(std::size_t size) {
     words_.reserve((size + 63) / 64);
     groups_.reserve(n_group_words(size));
   }
+  std::size_t nbytes() const noexcept { return (words_.capacity() + groups_.capacity()) * sizeof(words_[0]); }
   /// New bits are 0; those beyond `size` are gone.
   void resize(std::size_t size);
   bool operator==(const Bitmap& other) const { return size_ == other.size_ && words_ == other.words_; }
@@ -81,6 +83,8 @@ class Bitmap {
     return combine(other, [](auto a, auto b) { return a ^ b; });
   }
   Bitmap operator~() const;
+  /// Of one over as many rows, faster where no row is in both.
+  Bitmap& operator|=(const Bitmap& other);
 
   /// Rows `begin` to `end` of it, counted from 0.
   Bitmap slice(std::size_t begin, std::size_t end) const;
@@ -90,13 +94,19 @@ class Bitmap {
   Bitmap spread(const Bitmap& rows) const;
 
  private:
+  void check_as_long(const Bitmap& other) const {
+    if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
+  }
   template <class Op>
   Bitmap combine(const Bitmap& other, Op op) const {
-    if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
+    check_as_long(other);
     Bitmap result(size_);
     for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = op(words_[w], other.words_[w]);
     result.recount();
     return result;
+  }
+  void drop_behind_end() noexcept {
+    if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
   }
   void recount() noexcept {
     count_ = count_bits(words_);
