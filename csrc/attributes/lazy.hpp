@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <unordered_map>
 
 #include "attributes/row_set.hpp"
+#include "engine/bitmap.hpp"
 
 namespace engine::attributes {
 

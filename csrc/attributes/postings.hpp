@@ -69,10 +69,12 @@ class Postings {
     Bitmap found(0);
     for (const std::uint32_t code : codes)
       if (const auto frequent = frequent_.find(code); frequent != frequent_.end()) {
-        if (found.size())
+        if (found.size()) {
           found |= frequent->second;
-        else
+        } else {
+          found.reserve(n_rows);  // of exactly that many rows, whatever came since
           found = frequent->second;
+        }
       }
     found.resize(n_rows);
     for (const std::uint32_t code : codes)
