@@ -69,8 +69,9 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
 }
 
 void Bitmap::resize(std::size_t size) {
-  groups_.resize(n_group_words(size));  // first: more groups than words do no harm if memory runs out in between
+  reserve(size);  // nothing has changed where memory runs out
   words_.resize((size + 63) / 64);
+  groups_.resize(n_group_words(size));
   const bool is_shorter = size < size_;
   size_ = size;
   if (!is_shorter) return;
