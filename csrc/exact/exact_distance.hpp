@@ -57,7 +57,7 @@ class ExactDistance {
   /// each other.
   template <class RowAt, class Visit>
   void in_turn(std::size_t n, RowAt row_at, Visit visit) const {
-    constexpr std::size_t kAhead = 4;
+    constexpr std::size_t kAhead = 8;
     for (std::size_t i = 0; i < std::min(kAhead, n); ++i) quant::prefetch(rows_, row_at(i));
     for (std::size_t i = 0; i < n; ++i) {
       if (i + kAhead < n) quant::prefetch(rows_, row_at(i + kAhead));

@@ -14,6 +14,7 @@
 #include "exact/candidates.hpp"
 #include "exact/exact_distance.hpp"
 #include "exact/prepared_queries.hpp"
+#include "util/prefetch.hpp"
 #include "util/rounding.hpp"
 #include "util/thread_pool.hpp"
 
@@ -224,14 +225,14 @@ class Screen {
     ask_for_bounds(rows);
     const quant::NibbleCodes& codes = *corpus_.codes;
     for (const std::uint32_t row : rows.first(std::min(rows.size(), kernels::rows_ahead(codes.row_bytes()))))
-      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(codes.high() + row * codes.row_bytes() + j);
+      prefetch(codes.high() + row * codes.row_bytes(), codes.row_bytes());
   }
   void ask_for_bounds(std::span<const std::uint32_t> rows) const {
     const quant::NibbleCodes& codes = *corpus_.codes;
     for (const std::uint32_t row : rows) {
-      __builtin_prefetch(codes.scale4().data() + row);
-      __builtin_prefetch(codes.bound4().data() + row);
-      if (!codes.bias().empty()) __builtin_prefetch(codes.bias().data() + row);
+      prefetch(codes.scale4().data() + row);
+      prefetch(codes.bound4().data() + row);
+      if (!codes.bias().empty()) prefetch(codes.bias().data() + row);
     }
   }
 
@@ -373,10 +374,9 @@ class Screen {
     const quant::NibbleCodes& codes = *corpus_.codes;
     Survivors& waiting = waiting_[q];
     for_each_bit(mask, [&](std::size_t i) {
-      const std::uint8_t* const low = codes.low() + tile_.rows[i] * codes.row_bytes();
-      __builtin_prefetch(codes.scale8().data() + tile_.rows[i]);
-      __builtin_prefetch(codes.bound8().data() + tile_.rows[i]);
-      for (std::size_t j = 0; j < codes.row_bytes(); j += 64) __builtin_prefetch(low + j);
+      prefetch(codes.scale8().data() + tile_.rows[i]);
+      prefetch(codes.bound8().data() + tile_.rows[i]);
+      prefetch(codes.low() + tile_.rows[i] * codes.row_bytes(), codes.row_bytes());
       waiting.rows[waiting.n] = tile_.rows[i];
       waiting.dots[waiting.n++] = high_dots[i];
       if (waiting.n == kTileRows) look_closer(q);

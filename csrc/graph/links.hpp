@@ -5,6 +5,7 @@
 #include <span>
 
 #include "util/buffer.hpp"
+#include "util/prefetch.hpp"
 
 namespace engine::graph {
 
@@ -31,8 +32,7 @@ class Links {
   }
 
   [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
-    const auto* const bytes = reinterpret_cast<const std::byte*>(place(row));
-    for (std::size_t j = 0; j < degree_ * sizeof(std::uint32_t); j += 64) __builtin_prefetch(bytes + j);
+    engine::prefetch(place(row), degree_ * sizeof(std::uint32_t));
   }
 
   void reserve(std::size_t n_rows) { array_.reserve(n_rows * degree_); }

@@ -12,6 +12,7 @@
 #include "graph/lookup.hpp"
 #include "quant/rotation.hpp"
 #include "util/buffer.hpp"
+#include "util/prefetch.hpp"
 
 namespace engine::graph {
 
@@ -47,9 +48,7 @@ class NeighbourCodes {
     return *reinterpret_cast<const Part*>(bytes_.data() + row * row_bytes() + i * part_bytes());
   }
   [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
-    const std::byte* const first = bytes_.data() + row * row_bytes();
-    // Into the second cache: the first has too few places for lines under way.
-    for (std::size_t j = 0; j < row_bytes(); j += 64) __builtin_prefetch(first + j, 0, 2);
+    engine::prefetch(bytes_.data() + row * row_bytes(), row_bytes());
   }
 
   /// Tables of a query, whose codes have the given scale.

@@ -6,6 +6,7 @@
 #include "exact/prepared_queries.hpp"
 #include "kernels/table.hpp"
 #include "quant/nibble_codes.hpp"
+#include "util/prefetch.hpp"
 
 namespace engine::graph {
 
@@ -21,9 +22,8 @@ class NibbleScorer {
       : codes_(codes), query_(query), start_(-8 * prepared.sum), extra_(extra), factor_(weight * inverse(prepared.scale)) {}
 
   [[gnu::always_inline]] void prefetch(std::uint32_t row) const noexcept {
-    const std::uint8_t* const code = codes_.high() + row * codes_.row_bytes();
-    for (std::size_t j = 0; j < codes_.row_bytes(); j += 64) __builtin_prefetch(code + j);
-    __builtin_prefetch(codes_.scale4().data() + row);
+    engine::prefetch(codes_.high() + row * codes_.row_bytes(), codes_.row_bytes());
+    engine::prefetch(codes_.scale4().data() + row);
   }
 
   void operator()(const std::uint32_t* rows, std::size_t n, float* keys) const noexcept {

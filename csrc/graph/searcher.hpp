@@ -86,9 +86,10 @@ class Frontier {
   [[gnu::always_inline]] void meet(const std::uint32_t* first, const std::uint32_t* last, const Accept& accept) {
     if (n_ + static_cast<std::size_t>(last - first) > rows_.size()) score();
     std::size_t n = n_;
+    const VisitedSet::Marks marks = visited_.marks();
     for (; first != last; ++first) {
       rows_[n] = *first;
-      n += static_cast<std::size_t>(visited_.insert(*first)) & static_cast<std::size_t>(accept(*first));
+      n += static_cast<std::size_t>(marks.insert(*first)) & static_cast<std::size_t>(accept(*first));
     }
     for (; n_ < n; ++n_) scorer_.prefetch(rows_[n_]);
   }

@@ -16,14 +16,24 @@ class VisitedSet {
       epoch_ = 1;
     }
   }
-  /// True the first time.
-  bool insert(std::size_t row) noexcept {
-    const bool is_new = marks_[row] != epoch_;
-    marks_[row] = epoch_;
-    return is_new;
-  }
+  /// The marks for a loop. Being bytes they could be anything, so that compilers read again where they are after each.
+  class Marks {
+   public:
+    Marks(std::uint8_t* marks, std::uint8_t epoch) noexcept : marks_(marks), epoch_(epoch) {}
+    /// True the first time.
+    [[gnu::always_inline]] bool insert(std::size_t row) const noexcept {
+      const bool is_new = marks_[row] != epoch_;
+      marks_[row] = epoch_;
+      return is_new;
+    }
+
+   private:
+    std::uint8_t* marks_;
+    std::uint8_t epoch_;
+  };
+  Marks marks() noexcept { return {marks_.data(), epoch_}; }
+  bool insert(std::size_t row) noexcept { return marks().insert(row); }
   void erase(std::size_t row) noexcept { marks_[row] = epoch_ - 1; }
-  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept { __builtin_prefetch(&marks_[row]); }
 
  private:
   std::vector<std::uint8_t> marks_;

@@ -16,6 +16,7 @@
 #include "index/graph_state.hpp"
 #include "index/sweep.hpp"
 #include "plan/planner.hpp"
+#include "util/prefetch.hpp"
 #include "util/thread_pool.hpp"
 
 namespace engine {
@@ -157,7 +158,7 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
   std::vector<std::uint32_t> rows;
   for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
     if (!passes(pool.row(i))) continue;
-    __builtin_prefetch(ids.data() + pool.row(i));
+    prefetch(ids.data() + pool.row(i));
     rows.push_back(pool.row(i));
   }
   n_rescored += rows.size();

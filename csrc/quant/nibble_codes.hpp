@@ -8,6 +8,7 @@
 #include "engine/matrix_view.hpp"
 #include "kernels/table.hpp"
 #include "util/buffer.hpp"
+#include "util/prefetch.hpp"
 
 namespace engine::quant {
 
@@ -51,10 +52,8 @@ class NibbleCodes {
   /// What the 8-bit code says of a row, as floats; under cosine its length is near 1.
   void decode(std::size_t row, float* to) const noexcept;
   [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
-    for (std::size_t i = row * row_bytes_; i < (row + 1) * row_bytes_; i += 64) {
-      __builtin_prefetch(high_.data() + i);
-      __builtin_prefetch(low_.data() + i);
-    }
+    engine::prefetch(high_.data() + row * row_bytes_, row_bytes_);
+    engine::prefetch(low_.data() + row * row_bytes_, row_bytes_);
   }
 
   /// Scale and packed (error, norm) of the 4-bit and of the 8-bit code.
@@ -100,8 +99,7 @@ inline void read_row(const RowsView& rows, std::size_t row, float* to) {
 /// Asks the memory for a row that will be needed soon.
 [[gnu::always_inline]] inline void prefetch(const RowsView& rows, std::size_t row) noexcept {
   if (rows.dtype == Dtype::i8) return rows.codes->prefetch(row);
-  const std::byte* const x = rows.row(row);
-  for (std::size_t i = 0; i < rows.row_bytes(); i += 64) __builtin_prefetch(x + i, 0, 2);
+  engine::prefetch(rows.row(row), rows.row_bytes());
 }
 
 }  // namespace engine::quant

@@ -63,7 +63,7 @@ class Bitmap {
     };
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1)
-        __builtin_prefetch(words_.data() + first_of(g, groups));
+        __builtin_prefetch(words_.data() + first_of(g, groups), 0, 2);
       for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1) {
         const std::size_t first = first_of(g, groups), end = std::min(first + kWords, words_.size());
         for (std::size_t w = first; w < end; ++w)
