@@ -35,7 +35,7 @@ class RowSet {
     if (!filter) return;
     check_fits(*filter, n_rows);
     const std::size_t n_allowed = filter->count();
-    if (for_scan && n_allowed > n_rows / 20 * 11) {
+    if (for_scan && n_allowed > n_rows / 20 * 9) {
       mask_ = filter;
       return;
     }
@@ -284,6 +284,12 @@ class Screen {
       tile_.error[i] = first_bound(bound) + rest * second_bound(bound);
       if (!codes.bias().empty()) tile_.bias[i] = codes.bias()[row];
     }
+    for (std::size_t i = tile_.n; i < tile_.n + tile_.n_ahead; ++i) {
+      codes.prefetch(tile_.rows[i]);
+      prefetch(codes.scale8().data() + tile_.rows[i]);
+      prefetch(codes.bound8().data() + tile_.rows[i]);
+    }
+    if (!set_.gathered()) codes.prefetch(tile_.rows[0] + kTileRows, kTileRows);
     auto* const packed = reinterpret_cast<std::uint8_t*>(packed_.data());
     kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows, tile_.n, packed);
     kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
@@ -461,13 +467,18 @@ const char* name_of(Strategy strategy) {
   }
 }
 
-/// The cheapest way for `n_queries` over `n_rows`; the measured costs stand in docs/certified_exact.md.
+/// Rows times dims from which codes are read from memory.
+constexpr std::size_t kWaitingDims = 8 << 20;
+
+/// The cheapest way for `n_queries` at a time over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
   const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8;
   if (n_rows <= (coded ? kTileRows / 2 : 2 * kTileRows) || k * (coded ? 3 : 8) >= n_rows) return Strategy::plain;
   if (!coded) return Strategy::floats;
-  return n_queries < 8 ? Strategy::scan : Strategy::tiles;
+  // Packing a tile takes as long as 20 queries need to read what waits in memory, or 8 what is in the caches or short.
+  const bool waits = corpus.rows.dim >= 256 && n_rows * corpus.rows.dim >= kWaitingDims;
+  return n_queries < (waits ? 20 : 8) ? Strategy::scan : Strategy::tiles;
 }
 
 /// Bytes of coded queries that a tile of rows meets in one go: they stay in the second-level cache beside it.
@@ -489,15 +500,15 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }
+  const std::size_t n_threads = std::max<std::size_t>(options.n_threads, 1);
+  const std::size_t share = ((queries.n_rows + n_threads - 1) / n_threads + 11) / 12 * 12;  // of a thread
   const Strategy strategy =
-      options.strategy == Strategy::automatic ? choose(corpus, queries.n_rows, n_allowed, k) : options.strategy;
+      options.strategy == Strategy::automatic ? choose(corpus, std::min(queries.n_rows, share), n_allowed, k) : options.strategy;
   const RowSet set(n_rows, options.filter, strategy == Strategy::scan);
 
-  const std::size_t n_threads = std::max<std::size_t>(options.n_threads, 1);
   const std::size_t query_bytes = corpus.rows.dim * (strategy == Strategy::floats ? sizeof(float) : 1);
   const std::size_t most = std::clamp<std::size_t>(kBlockBytes / query_bytes / 12 * 12, 12, 4096);
-  const std::size_t share = (queries.n_rows + n_threads - 1) / n_threads;
-  const std::size_t block = std::min(most, (share + 11) / 12 * 12);
+  const std::size_t block = std::min(most, share);
   const std::size_t n_blocks = (queries.n_rows + block - 1) / block;
   // A part smaller than this is not worth waking a thread for.
   constexpr std::size_t kSmallestPart = 4096;

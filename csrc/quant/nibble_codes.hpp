@@ -51,9 +51,9 @@ class NibbleCodes {
   std::size_t nbytes() const noexcept;
   /// What the 8-bit code says of a row, as floats; under cosine its length is near 1.
   void decode(std::size_t row, float* to) const noexcept;
-  [[gnu::always_inline]] void prefetch(std::size_t row) const noexcept {
-    engine::prefetch(high_.data() + row * row_bytes_, row_bytes_);
-    engine::prefetch(low_.data() + row * row_bytes_, row_bytes_);
+  [[gnu::always_inline]] void prefetch(std::size_t row, std::size_t n = 1) const noexcept {
+    engine::prefetch(high_.data() + row * row_bytes_, n * row_bytes_);
+    engine::prefetch(low_.data() + row * row_bytes_, n * row_bytes_);
   }
 
   /// Scale and packed (error, norm) of the 4-bit and of the 8-bit code.
