@@ -99,6 +99,7 @@ class Frontier {
     scorer_(rows_.data(), n_, keys_.data());
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
     for (std::size_t i = 0; i < n_; ++i) {
+      if (!(keys_[i] < pool_.worst())) continue;  // as most are once the walk is near
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
       if (place < std::min(near_, pool_.capacity())) met_.push_back({rows_[i], static_cast<std::uint32_t>(place), n_expanded_});
