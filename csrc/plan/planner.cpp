@@ -20,10 +20,10 @@ struct Costs {
     const auto dim = static_cast<double>(facts.dim), share = std::max(share_of(facts), 1e-9);
     const auto n_rows = static_cast<double>(facts.n_rows), n_allowed = static_cast<double>(facts.n_allowed);
     // Single rows cost more than rows in order, so that looking at all is never dearer.
-    exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.036 * dim) * n_allowed, (0.4 + 0.0175 * dim) * n_rows)
+    exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.036 * dim) * n_allowed, (0.4 + 0.0145 * dim) * n_rows)
                                              : (0.5 + 0.0095 * dim) * n_allowed);
     scored = 30 + 0.1 * dim;
-    const double plain_place = 450 + 1.25 * dim;
+    const double plain_place = 300 + 0.55 * dim;
     place = facts.is_fast ? 630 + 1.4 * dim : plain_place;
     sweep = place * static_cast<double>(facts.ef_sweep);
     // Where few pass, a row has many steps to others that do.
