@@ -175,8 +175,8 @@ struct Table {
   std::int64_t (*int8_peak)(std::size_t iterations);
 };
 
-/// Rows between the one that `dot_nibbles` reads and the one that it asks for: as many as hide the wait for it, but no more than
-/// the nearest cache holds beside them.
+/// Rows between the one that `dot_nibbles` reads and the one that it asks for: as many as hide the wait for it. Half as
+/// many bytes are too few, twice as many are no faster.
 constexpr std::size_t rows_ahead(std::size_t row_bytes) noexcept {
   const std::size_t n = 12 * 1024 / row_bytes;
   return n < 8 ? 8 : n > kTileRows ? kTileRows : n;

@@ -14,7 +14,7 @@ double share_of(const Facts& facts) noexcept {
   return static_cast<double>(facts.n_allowed) / static_cast<double>(std::max<std::size_t>(facts.n_rows, 1));
 }
 
-/// Nanoseconds for a query on one core, between what two CPUs with AVX-512 VNNI took; only what they are to each other decides.
+/// Nanoseconds for a query on one core, as measured with AVX-512 VNNI; only what they are to each other decides.
 struct Costs {
   explicit Costs(const Facts& facts) {
     const auto dim = static_cast<double>(facts.dim), share = std::max(share_of(facts), 1e-9);
@@ -22,7 +22,7 @@ struct Costs {
     // Single rows cost more than rows in order, so that looking at all is never dearer.
     exact = 3000 + (facts.n_queries < kBatch ? std::min((1 + 0.036 * dim) * n_allowed, (0.4 + 0.0145 * dim) * n_rows)
                                              : (0.5 + 0.0095 * dim) * n_allowed);
-    scored = 30 + 0.1 * dim;
+    scored = 20 + 0.04 * dim;
     const double plain_place = 300 + 0.55 * dim;
     place = facts.is_fast ? 630 + 1.4 * dim : plain_place;
     sweep = place * static_cast<double>(facts.ef_sweep);

@@ -62,7 +62,7 @@ class Bitmap {
       return (g * 64 + static_cast<std::size_t>(std::countr_zero(groups))) * kWords;
     };
     for (std::size_t g = 0; g < groups_.size(); ++g) {
-      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1)
+      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1)  // as prefetch() of util/prefetch.hpp
         __builtin_prefetch(words_.data() + first_of(g, groups), 0, 2);
       for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1) {
         const std::size_t first = first_of(g, groups), end = std::min(first + kWords, words_.size());
