@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from operator import is_
 from typing import Any, Literal, NoReturn, TypeVar
 
 from .._validate import show
@@ -152,7 +153,11 @@ class Leaf(Predicate):
         return (self.column,)
 
     def map(self, change: Callable[[Leaf], Predicate]) -> Predicate:
-        return ~change(~self) if self.negated else change(self)
+        if not self.negated:
+            return change(self)
+        plain = ~self
+        changed = change(plain)
+        return self if changed is plain else ~changed
 
     @classmethod
     def merged(cls, leaves: list[Any], op: Op) -> Iterable[Leaf]:
@@ -256,7 +261,10 @@ class Group(Predicate):
         canonical = self.canonical
         if isinstance(canonical, Leaf):
             return canonical.map(change)
-        return Group(canonical.op, tuple(term.map(change) for term in canonical.terms)).canonical
+        terms = tuple(term.map(change) for term in canonical.terms)
+        if all(map(is_, terms, canonical.terms)):  # a form found anew takes longer than most questions
+            return canonical
+        return Group(canonical.op, terms).canonical
 
     @property
     def source(self) -> str:

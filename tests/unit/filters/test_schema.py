@@ -81,6 +81,14 @@ def test_values_become_those_of_the_column(predicate: Predicate, bound: Predicat
     assert bind(predicate, SCHEMA) == bound
 
 
+def test_what_fits_is_not_made_again() -> None:
+    """Finding a canonical form takes longer than most questions."""
+    one, other = (col("year") == 2020) & (col("price") >= 0.5), col("section").isin(["a", "b"])
+    for fits in (one, one | ~other, ~one & (other | (col("price") < -1.0))):
+        assert bind(fits, SCHEMA) is fits.canonical
+    assert bind(one & (col("year") > 2.5), SCHEMA) == one & (col("year") >= 3)
+
+
 def test_empty_lists_and_turned_limits_find_nothing() -> None:
     attributes = core_attributes({name: [None] for name in SCHEMA} | {"year": [3]}, SCHEMA)
     for nothing in (
