@@ -27,7 +27,7 @@ struct Costs {
     place = facts.is_fast ? 630 + 1.4 * dim : plain_place;
     sweep = place * static_cast<double>(facts.ef_sweep);
     // Where few pass, a row has many steps to others that do.
-    in_filter = 1.25 * plain_place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
+    in_filter = 2 * plain_place * (16 + (1 + 0.65 * std::log(1 / share)) * static_cast<double>(ef_within(facts)));
   }
   double exact, sweep, in_filter;
   double place;   // of the pool of a sweep

@@ -9,7 +9,7 @@ namespace {
 
 plan::Facts facts(std::size_t n_allowed, std::size_t n_queries = 64) {
   plan::Facts facts{.n_rows = 1'000'000, .n_allowed = n_allowed, .k = 10, .n_queries = n_queries, .dim = 384, .ef = 60};
-  facts.ef_sweep = n_allowed ? 60 + plan::n_nearest(facts) : 0;
+  facts.ef_sweep = n_allowed ? 60 + 2 * plan::n_nearest(facts) : 0;
   return facts;
 }
 
