@@ -96,6 +96,23 @@ def test_the_strategy_says_what_was_done() -> None:
         assert found.stats.strategy == strategy
 
 
+def test_small_batches_scan_what_waits_in_memory() -> None:
+    rows = np.random.default_rng(0).standard_normal((40_000, 256), np.float32)
+    index = engine.Index(256, n_threads=1)
+    index.add(rows)
+    wanted = index.search(rows[:12], 5)
+    assert wanted.stats.strategy == "certified-8bit"
+    found = index.search(rows[:11], 5)
+    assert found.stats.strategy == "certified-4bit"
+    assert found.ids.tolist() == wanted.ids[:11].tolist()
+    for share in (0.84, 0.95):  # gathered, and past a mask
+        mask = np.random.default_rng(1).random(len(rows)) < share
+        each = [index.search(query, 5, filter=mask).ids[0].tolist() for query in rows[:11]]
+        found = index.search(rows[:11], 5, filter=mask)
+        assert found.stats.strategy == "certified-4bit"
+        assert found.ids.tolist() == each
+
+
 def test_stats() -> None:
     stats = engine.topk(QUERIES, VECTORS, 10).stats
     assert stats.selectivity == 1.0
