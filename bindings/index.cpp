@@ -1,11 +1,17 @@
 // ExactIndex and topk: numpy in, numpy out, no policy.
+#include <algorithm>
+#include <array>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 
 #include <pybind11/stl.h>
 
 #include "arrays.hpp"
 #include "engine/exact_index.hpp"
 #include "engine/graph_index.hpp"
+#include "given.hpp"
+#include "results.hpp"
 
 namespace engine::bindings {
 namespace {
@@ -30,26 +36,24 @@ Strategy strategy_of(const std::string& name) {
   invalid("strategy is '" + name + "', expected 'auto', 'plain', 'floats', 'scan' or 'tiles'");
 }
 
+constexpr std::array<std::string_view, 4> kExecutors{"auto", "exact", "in_filter", "sweep"};  // in the order of the enum
+
+/// The number of executors where there is none of that name.
+std::size_t find_executor(std::string_view name) {
+  return static_cast<std::size_t>(std::find(kExecutors.begin(), kExecutors.end(), name) - kExecutors.begin());
+}
+
 Executor executor_of(const std::string& name) {
-  if (name == "auto") return Executor::automatic;
-  if (name == "exact") return Executor::exact;
-  if (name == "in_filter") return Executor::in_filter;
-  if (name == "sweep") return Executor::sweep;
-  invalid("executor is '" + name + "', expected 'auto', 'exact', 'in_filter' or 'sweep'");
+  const std::size_t found = find_executor(name);
+  if (found == kExecutors.size()) invalid("executor is '" + name + "', expected 'auto', 'exact', 'in_filter' or 'sweep'");
+  return static_cast<Executor>(found);
 }
 
-std::string name_of(Executor executor) {
-  return executor == Executor::sweep ? "sweep" : executor == Executor::in_filter ? "in_filter" : "exact";
-}
-
-py::tuple to_tuple(const SearchStats& stats) {
-  return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds, stats.executor,
-                        stats.n_fallbacks);
-}
+std::string name_of(Executor executor) { return std::string(kExecutors[static_cast<std::size_t>(executor)]); }
 
 /// Allocates the results, runs `work(cancel, ids, distances)` without the GIL.
 template <class Work>
-py::tuple collect(const MatrixView& queries, std::size_t k, Work&& work) {
+Result collect(const MatrixView& queries, std::size_t k, Metric metric, Work&& work) {
   if (k < 1) invalid("k is 0, expected at least 1");
   const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(queries.n_rows), static_cast<py::ssize_t>(k)};
   py::array_t<std::int64_t> ids(shape);
@@ -57,7 +61,34 @@ py::tuple collect(const MatrixView& queries, std::size_t k, Work&& work) {
   std::int64_t* const id_data = ids.mutable_data();
   float* const distance_data = distances.mutable_data();
   const SearchStats stats = without_gil([&](Cancel& cancel) { return work(cancel, id_data, distance_data); });
-  return py::make_tuple(ids, distances, to_tuple(stats));
+  return to_result(std::move(ids), std::move(distances), metric, stats);
+}
+
+/// Results of more places are for Python to weigh against the memory.
+constexpr std::size_t kManyPlaces = std::size_t{1} << 24;
+
+/// Index.search where its arguments are plainly right, else None.
+template <class Index>
+std::optional<Result> search_as_given(const Index& index, const py::object& queries, const py::object& k,
+                                      const py::object& recall, const py::object& ef, const py::object& filter,
+                                      const py::object& n_threads, const py::object& executor) {
+  constexpr bool walks = std::is_same_v<Index, GraphIndex>;
+  const auto rows = given_matrix(queries);
+  const auto n_nearest = given_count(k), threads = given_count(n_threads, 1024);
+  auto effort = given_effort(recall, ef);
+  const auto allowed = given_filter(filter);
+  if (!rows || !n_nearest || !threads || !effort || !allowed || !PyUnicode_CheckExact(executor.ptr())) return std::nullopt;
+  if (rows->dim != index.dim() || rows->n_rows * *n_nearest > kManyPlaces || (!walks && effort->ef)) return std::nullopt;
+  const std::size_t way = find_executor(executor.cast<std::string_view>());
+  if (way >= (walks && *allowed ? kExecutors.size() : 2)) return std::nullopt;
+  effort->executor = static_cast<Executor>(way);
+  const SearchOptions options{*allowed, *threads};
+  return collect(*rows, *n_nearest, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+    if constexpr (walks)
+      return index.search(*rows, *n_nearest, *effort, options, cancel, ids, distances);
+    else
+      return index.search(*rows, *n_nearest, options, cancel, ids, distances);
+  });
 }
 
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
@@ -166,6 +197,9 @@ void bind_common(py::class_<Index>& kind) {
                                   to_array(std::move(hits.distances)), to_tuple(hits.stats));
           },
           py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
+      .def("search_as_given", &search_as_given<Index>, py::arg("queries"), py::arg("k"), py::arg("recall"), py::arg("ef"),
+           py::arg("filter"), py::arg("n_threads"), py::arg("executor"),
+           "Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.")
       .def("parts", &parts_of<Index>)
       .def("check", [](const Index& index) { unlocked<&Index::check>(index); }, "Refuses stored values that cannot be.");
 }
@@ -193,7 +227,7 @@ void bind_index(py::module_& module) {
              const std::string& strategy) {
             const MatrixView rows = view(queries, "queries");
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
-            return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+            return collect(rows, k, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
               return index.search(rows, k, options, cancel, ids, distances);
             });
           },
@@ -236,7 +270,7 @@ void bind_index(py::module_& module) {
             const MatrixView rows = view(queries, "queries");
             const Effort effort{ef, recall, executor_of(executor)};
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads};
-            return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+            return collect(rows, k, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
               return index.search(rows, k, effort, options, cancel, ids, distances);
             });
           },
@@ -290,7 +324,7 @@ void bind_index(py::module_& module) {
         const RowsView base = rows_view(vectors, dtype_of(dtype), "vectors");
         const Metric measured = metric_of(metric);
         const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
-        return collect(rows, k, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+        return collect(rows, k, measured, [&](Cancel& cancel, std::int64_t* ids, float* distances) {
           return topk(rows, base, measured, k, options, cancel, ids, distances);
         });
       },

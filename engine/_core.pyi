@@ -3,6 +3,7 @@ The compiled core of nearfield; use the engine package.
 """
 
 from __future__ import annotations
+import engine.types
 import numpy
 import numpy.typing
 import typing
@@ -147,7 +148,20 @@ class ExactIndex:
         filter: Bitmap | None,
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         strategy: str,
-    ) -> tuple: ...
+    ) -> engine.types.SearchResult: ...
+    def search_as_given(
+        self,
+        queries: typing.Any,
+        k: typing.Any,
+        recall: typing.Any,
+        ef: typing.Any,
+        filter: typing.Any,
+        n_threads: typing.Any,
+        executor: typing.Any,
+    ) -> engine.types.SearchResult | None:
+        """
+        Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.
+        """
     @property
     def dim(self) -> int: ...
     @property
@@ -240,7 +254,20 @@ class GraphIndex:
         filter: Bitmap | None,
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         executor: str,
-    ) -> tuple: ...
+    ) -> engine.types.SearchResult: ...
+    def search_as_given(
+        self,
+        queries: typing.Any,
+        k: typing.Any,
+        recall: typing.Any,
+        ef: typing.Any,
+        filter: typing.Any,
+        n_threads: typing.Any,
+        executor: typing.Any,
+    ) -> engine.types.SearchResult | None:
+        """
+        Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.
+        """
     @property
     def dim(self) -> int: ...
     @property
@@ -398,4 +425,4 @@ def topk(
     filter: Bitmap | None,
     n_threads: typing.SupportsInt | typing.SupportsIndex,
     strategy: str,
-) -> tuple: ...
+) -> engine.types.SearchResult: ...

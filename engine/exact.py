@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._validate import as_array, as_choice, as_k, as_mask, as_matrix, as_threads, is_bfloat16, refuse_infinite
 from .exceptions import InvalidArgumentError, UnsupportedError
-from .types import Metric, SearchResult, SearchStats
+from .types import Metric, SearchResult
 
 __all__ = ["topk"]
 
@@ -86,12 +86,11 @@ def topk(
     points = as_matrix(queries, "queries", dim=base.shape[1], check=False)
     k = as_k(k, len(points))
     try:
-        ids, distances, stats = _core.topk(points, base, dtype, k, metric, allowed, as_threads(n_threads), "auto")
+        return _core.topk(points, base, dtype, k, metric, allowed, as_threads(n_threads), "auto")
     except InvalidArgumentError:
         refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
         refuse_infinite(vectors, "vectors", None if allowed is None else allowed.rows())
         raise
-    return SearchResult(ids, distances, metric, SearchStats(*stats))
 
 
 def as_bitmap(mask: ArrayLike | _core.Bitmap, n: int, name: str = "mask") -> _core.Bitmap:

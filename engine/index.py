@@ -391,21 +391,38 @@ class Index:
         Kind "exact" reads ``dim / 2`` bytes a row for one query; batches take ``dim`` int8 operations a row and query.
         The method, its proof and the figures are in docs/certified_exact.md, those of the graph in docs/graph.md.
         """
-        points = as_matrix(queries, "queries", dim=self._dim, check=False)
-        k = as_k(k, len(points))
-        effort = self._effort(recall, ef)
-        allowed = filter if isinstance(filter, _core.Bitmap) else self._bitmap(filter)  # the core sees whether one fits
-        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
-        n_threads = self._n_threads if n_threads is None else as_threads(n_threads)
+        n_threads = self._n_threads if n_threads is None else n_threads
+        if recall is None and ef is None:
+            recall = RECALL
         try:
-            if isinstance(self._core, _core.GraphIndex):
-                ids, distances, stats = self._core.search(points, k, *effort, allowed, n_threads, executor)
-            else:
-                ids, distances, stats = self._core.search(points, k, allowed, n_threads, "auto")
+            found = self._core.search_as_given(queries, k, recall, ef, filter, n_threads, executor)
         except InvalidArgumentError:
             refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
             raise
-        return SearchResult(ids, distances, self._metric, SearchStats(*stats))
+        if found is None:
+            return self._search(queries, k, recall, ef, filter, n_threads, executor)
+        return found
+
+    def _search(
+        self,
+        queries: ArrayLike,
+        k: int,
+        recall: float | None,
+        ef: int | None,
+        filter: Filter | None,
+        n_threads: int,
+        executor: Executor,
+    ) -> SearchResult:
+        """Where an argument is not yet what the core takes, or wrong."""
+        points = as_matrix(queries, "queries", dim=self._dim)
+        k = as_k(k, len(points))
+        effort = self._effort(recall, ef)
+        allowed = self._bitmap(filter)
+        as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
+        n_threads = as_threads(n_threads)
+        if isinstance(self._core, _core.GraphIndex):
+            return self._core.search(points, k, *effort, allowed, n_threads, executor)
+        return self._core.search(points, k, allowed, n_threads, "auto")
 
     def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
         """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""

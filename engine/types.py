@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ def together(stats: Sequence[SearchStats]) -> SearchStats:
     )
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The nearest rows of each query; unpacks as ``ids, distances``.
 
@@ -104,23 +104,7 @@ class SearchResult:
     distances: NDArray[np.float32]
     metric: Metric
     stats: SearchStats
-    attributes: Mapping[str, NDArray[Any]]
-
-    def __init__(
-        self,
-        ids: NDArray[np.int64],
-        distances: NDArray[np.float32],
-        metric: Metric,
-        stats: SearchStats,
-        attributes: Mapping[str, NDArray[Any]] | None = None,
-    ) -> None:
-        # A search may be over in ten microseconds: this takes half of what a frozen dataclass writes for itself.
-        for_ids, for_distances, for_metric, for_stats, for_attributes = SETTERS
-        for_ids(self, ids)
-        for_distances(self, distances)
-        for_metric(self, metric)
-        for_stats(self, stats)
-        for_attributes(self, {} if attributes is None else attributes)
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter((self.ids, self.distances))
@@ -132,9 +116,6 @@ class SearchResult:
     def similarities(self) -> NDArray[np.float32]:
         """Larger is closer: the cosine, the inner product, or minus the squared distance; -inf where `ids` is -1."""
         return similarities(self.distances, self.metric)
-
-
-SETTERS = tuple(getattr(SearchResult, each.name).__set__ for each in fields(SearchResult))
 
 
 class Calibrated(NamedTuple):

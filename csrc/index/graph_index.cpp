@@ -29,6 +29,7 @@ GraphIndex::~GraphIndex() = default;
 GraphIndex::GraphIndex(GraphIndex&&) noexcept = default;
 
 std::size_t GraphIndex::dim() const noexcept { return state_->dim; }
+Metric GraphIndex::metric() const noexcept { return state_->metric; }
 const GraphParams& GraphIndex::params() const noexcept { return state_->params; }
 
 std::size_t GraphIndex::size() const {

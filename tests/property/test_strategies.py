@@ -32,8 +32,8 @@ def build(vectors: Rows, metric: Metric, dtype: VectorDtype = "float32") -> Any:
 
 
 def search(index: Any, queries: Rows, k: int, strategy: str, allowed: Any = None, n_threads: int = 1) -> SearchResult:
-    ids, distances, stats = index._core.search(queries, k, allowed, n_threads, strategy)
-    return SearchResult(ids, distances, index.metric, SearchStats(*stats))
+    found: SearchResult = index._core.search(queries, k, allowed, n_threads, strategy)
+    return found
 
 
 def identical(found: SearchResult | RangeResult, expected: SearchResult | RangeResult, what: str) -> None:
@@ -48,8 +48,8 @@ def check_all(vectors: Rows, queries: Rows, metric: Metric, k: int = 5, dtype: V
     check_search(plain, queries, kept, k, metric)
     for strategy in STRATEGIES[1:]:
         identical(search(index, queries, k, strategy), plain, strategy)
-        ids, distances, stats = _core.topk(queries, kept, "float32", k, metric, None, 1, strategy)
-        identical(SearchResult(ids, distances, metric, SearchStats(*stats)), plain, f"{strategy} without an index")
+        without = _core.topk(queries, kept, "float32", k, metric, None, 1, strategy)
+        identical(without, plain, f"{strategy} without an index")
         for number, query in enumerate(queries):
             alone = search(index, query[None], k, strategy)
             np.testing.assert_array_equal(alone.ids[0], plain.ids[number], err_msg=f"{strategy}, query {number} alone")

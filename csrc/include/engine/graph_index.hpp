@@ -45,6 +45,7 @@ class GraphIndex {
   GraphIndex(GraphIndex&&) noexcept;
 
   std::size_t dim() const noexcept;
+  Metric metric() const noexcept;
   const GraphParams& params() const noexcept;
   std::size_t size() const;
   std::size_t nbytes() const;

@@ -1,0 +1,141 @@
+"""Arguments that the core takes as they are given, and those that Python looks at first: the answer is the same."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine
+from engine import _core
+from engine.exceptions import InvalidArgumentError
+from engine.types import IndexKind, SearchResult, SearchStats
+
+VECTORS = np.random.default_rng(0).standard_normal((300, 6)).astype(np.float32)
+QUERIES = VECTORS[:3] + np.float32(0.1)
+EVEN = engine.Bitmap(np.arange(300) % 2 == 0)
+PLAIN: dict[str, Any] = {
+    "queries": QUERIES,
+    "k": 5,
+    "recall": 0.9,
+    "ef": None,
+    "filter": EVEN,
+    "n_threads": 1,
+    "executor": "auto",
+}
+
+
+@pytest.fixture(scope="module", params=["exact", "graph"])
+def index(request: pytest.FixtureRequest) -> engine.Index:
+    kind: IndexKind = request.param
+    index = engine.Index(6, kind=kind, n_threads=1)
+    index.add(VECTORS)
+    return index
+
+
+def core_of(index: engine.Index) -> _core.ExactIndex | _core.GraphIndex:
+    return index._core
+
+
+def unaligned(values: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
+    raw = np.empty(values.nbytes + 1, np.uint8)[1:]
+    raw[:] = values.view(np.uint8).ravel()
+    return raw.view(np.float32).reshape(values.shape)
+
+
+class Whole(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"queries": QUERIES[0]}, {"filter": None}, {"executor": "exact"}, {"k": 300}, {"k": 301}, {"recall": 1.0}],
+    ids=str,
+)
+def test_what_is_plain_is_taken(index: engine.Index, change: dict[str, Any]) -> None:
+    given = PLAIN | change
+    taken = core_of(index).search_as_given(**given)
+    assert taken is not None
+    careful = index._search(**given)
+    np.testing.assert_array_equal(taken.ids, careful.ids)
+    np.testing.assert_array_equal(taken.distances, careful.distances)
+    assert taken.ids.shape == (len(np.atleast_2d(given["queries"])), given["k"])
+    assert taken.metric == index.metric
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"queries": QUERIES.astype(np.float64)},
+        {"queries": QUERIES.tolist()},
+        {"queries": np.asfortranarray(QUERIES)},
+        {"queries": np.repeat(QUERIES, 2, axis=0)[::2]},
+        {"queries": unaligned(QUERIES)},
+        {"queries": QUERIES.astype(">f4")},
+        {"k": np.int64(5)},
+        {"k": Whole(5)},
+        {"recall": np.float64(0.9)},
+        {"recall": 1},
+        {"n_threads": np.int32(1)},
+        {"filter": np.arange(300) % 2 == 0},
+        {"filter": np.arange(0, 300, 2)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_has_to_be_converted_gives_the_same(index: engine.Index, change: dict[str, Any]) -> None:
+    assert core_of(index).search_as_given(**PLAIN | change) is None
+    found, expected = index.search(**PLAIN | change), index.search(**PLAIN)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": np.ma.masked_array(QUERIES, QUERIES > 0)}, "queries is a masked array"),
+        ({"queries": QUERIES[:0]}, "queries has shape"),
+        ({"queries": QUERIES[:, :5].copy()}, "queries has dim 5, expected 6"),
+        ({"queries": QUERIES[None]}, "queries has shape"),
+        ({"k": True}, "k is True"),
+        ({"k": 0}, "k is 0"),
+        ({"k": 2**70}, "k is 1180591620717411303424"),
+        ({"k": 5.0}, r"k is 5\.0"),
+        ({"recall": 0.0}, "recall is 0"),
+        ({"recall": 1.01}, r"recall is 1\.01"),
+        ({"recall": float("nan")}, "recall is nan"),
+        ({"recall": True}, "recall is True"),
+        ({"n_threads": 0}, "n_threads is 0"),
+        ({"n_threads": 1025}, "n_threads is 1025"),
+        ({"filter": "even"}, "filter"),
+        ({"filter": engine.Bitmap(np.ones(299, bool))}, "299"),
+        ({"executor": "fast"}, "executor is 'fast'"),
+        ({"executor": None}, "executor is None"),
+        ({"executor": "sweep", "filter": None}, "executor is 'sweep'"),
+        ({"ef": 10}, "ef"),
+        ({"ef": 0, "recall": None}, "ef is 0"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said(index: engine.Index, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        index.search(**PLAIN | change)
+    np.testing.assert_array_equal(index.search(QUERIES, 1).ids[:, 0], [0, 1, 2])
+
+
+def test_results_are_those_of_python(index: engine.Index) -> None:
+    result = index.search(**PLAIN)
+    assert type(result) is SearchResult
+    assert type(result.stats) is SearchStats
+    assert [field.name for field in dataclasses.fields(result)] == ["ids", "distances", "metric", "stats", "attributes"]
+    assert result.attributes == {}
+    assert result.attributes is not index.search(**PLAIN).attributes
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.ids = result.ids  # type: ignore[misc]
+    for twin in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result), dataclasses.replace(result)):
+        np.testing.assert_array_equal(twin.ids, result.ids)
+        assert twin.stats == result.stats
+    assert repr(result.stats).startswith("SearchStats(strategy=")
