@@ -19,6 +19,7 @@ from .peers import Ids, filtered
 __all__ = ["Held", "answers", "begin", "times"]
 
 LEAST = 10  # queries that are asked even where the time is up
+WARM_S = 0.05  # of asking before anything is timed
 Seconds = NDArray[np.float64]
 
 
@@ -74,13 +75,24 @@ def answers(state: Held, value: Any, k: int, budget_s: float) -> tuple[Ids, dict
 
 
 def times(state: Held, value: Any, k: int, n: int, with_filter: bool) -> Seconds:
-    """Seconds of each of `n` queries, one at a time on one thread; with the making of its filter or without."""
+    """Seconds of each of `n` queries, one at a time on one thread; with the making of its filter or without.
+
+    They are asked for a while before: the other libraries have had their turn, and a virtual machine that maps memory
+    anew after a pause takes a millisecond where a query takes ten microseconds.
+    """
     library = state.library
     library.tune(value)
-    state.ask(len(state.queries) - 1, k)  # the others have had their turn: warm the caches again
 
-    def one(query: int) -> Ids:
-        filter = library.make(state.predicates[query]) if with_filter else state.filters[query]
-        return library.search(state.queries[query], k, filter)
+    def one(query: int) -> float:
+        def ask() -> Ids:
+            filter = library.make(state.predicates[query]) if with_filter else state.filters[query]
+            return library.search(state.queries[query], k, filter)
 
-    return np.array([seconds(lambda query=query: one(query))[0] for query in range(n)])  # type: ignore[misc]
+        return seconds(ask)[0]
+
+    warmed = 0.0
+    for query in range(n):
+        if warmed > WARM_S:
+            break
+        warmed += one(query)
+    return np.array([one(query) for query in range(n)])
