@@ -211,21 +211,29 @@ std::optional<ColumnType> type_of(const std::vector<std::pair<std::string, Colum
   return {};
 }
 
+/// Names and types, read-only: the same object until there is another column, so that what was derived from it can be kept.
+py::object schema_of(const py::object& self) {
+  const auto& attributes = self.cast<const Attributes&>();
+  const std::size_t n_columns = unlocked<&Attributes::n_columns>(attributes);
+  constexpr const char* kKept = "_schema";
+  if (const py::object kept = py::getattr(self, kKept, py::none()); !kept.is_none() && py::len(kept) == n_columns) return kept;
+  py::dict schema;
+  for (const auto& [name, type] : unlocked<&Attributes::schema>(attributes)) schema[py::str(name)] = name_of(type);
+  auto shown = py::reinterpret_steal<py::object>(PyDictProxy_New(schema.ptr()));
+  self.attr(kKept) = shown;
+  return shown;
+}
+
 }  // namespace
 
 void bind_attributes(py::module_& module) {
   py::class_<Attributes>(module, "Attributes",
                          "Typed columns whose cells may be NULL: what predicates ask. Data is values, or a tuple of values and a "
-                         "bool array that is True where they are NULL.")
+                         "bool array that is True where they are NULL.",
+                         py::dynamic_attr())
       .def(py::init())
       .def("__len__", &Attributes::size, py::call_guard<py::gil_scoped_release>())
-      .def_property_readonly("schema",
-                             [](const Attributes& attributes) {
-                               py::dict schema;
-                               for (const auto& [name, type] : unlocked<&Attributes::schema>(attributes))
-                                 schema[py::str(name)] = name_of(type);
-                               return schema;
-                             })
+      .def_property_readonly("schema", &schema_of)
       .def(
           "nbytes",
           [](const Attributes& attributes, const std::optional<std::string>& name) {

@@ -72,7 +72,7 @@ class Attributes:
     @property
     def schema(self) -> dict[str, Any]:
         """Names and types of the columns, in the order in which they were added."""
-        return self._columns.schema
+        return dict(self._columns.schema)
 
     @property
     def version(self) -> int:

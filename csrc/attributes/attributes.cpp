@@ -133,6 +133,10 @@ std::vector<std::pair<std::string, ColumnType>> Attributes::schema() const {
   for (const auto& column : state_->columns) schema.emplace_back(column->name, column->type);
   return schema;
 }
+std::size_t Attributes::n_columns() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->columns.size();
+}
 
 std::size_t Attributes::nbytes() const {
   std::shared_lock lock(state_->mutex);

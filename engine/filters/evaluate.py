@@ -15,7 +15,7 @@ from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
 from .predicate import Group, Leaf
-from .schema import ColumnType, bind
+from .schema import Schema, bind
 from .values import Value, microseconds
 
 __all__ = ["Attributes", "count", "resolve"]
@@ -28,7 +28,7 @@ class Attributes(Protocol):
     """
 
     @property
-    def schema(self) -> dict[str, ColumnType]: ...
+    def schema(self) -> Schema: ...
     def __len__(self) -> int: ...
     def take(self, name: str, rows: NDArray[np.int64]) -> tuple[Any, NDArray[np.bool_]]: ...
     def equal(self, name: str, values: Sequence[Any]) -> Bitmap: ...

@@ -34,7 +34,8 @@ class IsIn(Leaf):
     null: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", unique(self.values))
+        if len(self.values) > 1:
+            object.__setattr__(self, "values", unique(self.values))
 
     @property
     def payload(self) -> tuple[Any, ...]:

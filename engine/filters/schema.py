@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from functools import singledispatch
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 from .._validate import show
 from ..exceptions import InvalidArgumentError
@@ -39,7 +40,12 @@ def bind(predicate: Predicate, schema: Schema) -> Leaf | Group:
     InvalidArgumentError
         A column that `schema` lacks (names near it are shown), a value or question that does not fit its type.
     """
-    return predicate.map(lambda leaf: bound(leaf, schema)).canonical
+    known, form = predicate.__dict__.get("_bound", (None, None))
+    if known is not schema:
+        form = predicate.map(lambda leaf: bound(leaf, schema)).canonical
+        if isinstance(schema, MappingProxyType):  # that of columns in the core, which never changes
+            predicate.__dict__["_bound"] = schema, form
+    return cast("Leaf | Group", form)
 
 
 def column_type(name: str, schema: Schema) -> ColumnType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import InvalidArgumentError
+from engine import InvalidArgumentError, col
 from engine._core import Attributes, Bitmap
+from engine.filters import resolve
 
 N = 1_000_000
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -360,3 +362,35 @@ def test_readers_and_a_writer() -> None:
             for numbers, keywords in pool.map(read, range(50)):
                 assert (numbers.count(), keywords.count(), len(numbers) % 100) == (1000, 200, 0)
             changing.result()
+
+
+def test_the_schema_is_one_object_until_there_is_another_column() -> None:
+    attributes = Attributes()
+    attributes.add_column("year", "int64")
+    before = attributes.schema
+    attributes.append(2, {"year": [1, 2]})
+    assert attributes.schema is before
+    assert resolve(col("year") == 1, attributes).rows().tolist() == [0]
+    with pytest.raises(TypeError):
+        before["year"] = "keyword"
+    asked = col("section") == "a"
+    with pytest.raises(InvalidArgumentError, match="section"):
+        resolve(asked, attributes)
+    attributes.add_column("section", "keyword")
+    assert before == {"year": "int64"}
+    assert attributes.schema == {"year": "int64", "section": "keyword"}
+    assert resolve(asked, attributes).count() == 0
+
+
+def test_a_predicate_is_bound_to_the_columns_it_is_asked_of() -> None:
+    """A form that was kept for other columns would ask for the wrong type."""
+    whole, broken = Attributes(), Attributes()
+    whole.add_column("x", "int64")
+    broken.add_column("x", "float64")
+    whole.append(3, {"x": [1, 2, 3]})
+    broken.append(3, {"x": [1.0, 2.5, 3.0]})
+    above = col("x") > 2
+    for _ in range(2):
+        assert resolve(above, whole).rows().tolist() == [2]
+        assert resolve(above, broken).rows().tolist() == [1, 2]
+    assert pickle.loads(pickle.dumps(above)) == above

@@ -45,12 +45,12 @@ class Graph(Filtered):
 
     def search(self, query: Rows, k: int, filter: engine.Bitmap) -> Ids:
         found = self.index.search(query, k, recall=self.recall, filter=filter, n_threads=1, executor=self.executor)
-        self.strategy = found.stats.executor
+        self.found = found
         ids: Ids = found.ids[0]
         return ids
 
     def how(self) -> str:
-        return self.strategy
+        return self.found.stats.executor
 
     def nbytes(self) -> int:
         return self.index.nbytes

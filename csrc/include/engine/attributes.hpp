@@ -64,6 +64,7 @@ class Attributes {
   std::size_t size() const;
   /// In the order in which they were added.
   std::vector<std::pair<std::string, ColumnType>> schema() const;
+  std::size_t n_columns() const;
   std::size_t nbytes() const;
   std::size_t nbytes(std::string_view name) const;
 
