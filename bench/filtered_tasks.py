@@ -84,11 +84,10 @@ def times(state: Held, value: Any, k: int, n: int, with_filter: bool) -> Seconds
     library.tune(value)
 
     def one(query: int) -> float:
-        def ask() -> Ids:
-            filter = library.make(state.predicates[query]) if with_filter else state.filters[query]
-            return library.search(state.queries[query], k, filter)
-
-        return seconds(ask)[0]
+        vector, predicate, filter = state.queries[query], state.predicates[query], state.filters[query]
+        if with_filter:
+            return seconds(lambda: library.search(vector, k, library.make(predicate)))[0]
+        return seconds(lambda: library.search(vector, k, filter))[0]
 
     warmed = 0.0
     for query in range(n):
