@@ -164,7 +164,7 @@ class Table:
 
     def check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
-        if self.schema and self._index._n_changes != self._n_changes:
+        if self._index._n_changes != self._n_changes and self.schema:
             raise InvalidArgumentError("index has changed, its attributes have not: use the collection to change rows")
 
 

@@ -173,7 +173,7 @@ class Attributes:
     def take(self, rows: ArrayLike, columns: str | Iterable[str] | None = None) -> dict[str, TypedColumn]:
         """The values of `rows` in some of the columns, or in all."""
         with self._lock:
-            schema = self.schema
+            schema = self._columns.schema
             names = list(schema) if columns is None else as_names(columns, schema)
             wanted = np.asarray(rows)
             return {name: TypedColumn(schema[name], *self._columns.take(name, wanted)) for name in names}

@@ -812,7 +812,7 @@ class Collection:
         >>> collection.search([[1, 0], [1, 0]], k=1, filter=["year IS NULL", None]).ids.tolist()
         [[2], [0]]
         """
-        names = as_names(columns, self.schema)
+        names = [] if isinstance(columns, tuple) and not columns else as_names(columns, self.schema)
         if as_flag(exact, "exact"):
             if recall not in (None, 1):
                 raise InvalidArgumentError(f"recall is {show(recall)} and exact True, expected one of them")
@@ -953,6 +953,8 @@ def as_encoder(encoder: Any) -> Encoder:
 def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
     """What `items` are, judged by the first."""
     first = items[0] if isinstance(items, (list, tuple)) and items else items
+    if isinstance(first, np.ndarray):
+        return "images" if first.ndim in (3, 4) else "texts" if first.dtype.kind == "U" else "vectors"
     if isinstance(first, str) and strings_are_texts:
         return "texts"
     if is_image(first) or getattr(first, "ndim", 0) == 4:
