@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -84,14 +86,13 @@ def times(state: Held, value: Any, k: int, n: int, with_filter: bool) -> Seconds
     library.tune(value)
 
     def one(query: int) -> float:
-        vector, predicate, filter = state.queries[query], state.predicates[query], state.filters[query]
+        vector, filter = state.queries[query], state.filters[query]
+        predicate = copy(state.predicates[query])  # new to the library, which may keep what it learned of one
         if with_filter:
             return seconds(lambda: library.search(vector, k, library.make(predicate)))[0]
         return seconds(lambda: library.search(vector, k, filter))[0]
 
-    warmed = 0.0
-    for query in range(n):
-        if warmed > WARM_S:
-            break
-        warmed += one(query)
+    warmed, again = 0.0, cycle(range(n))
+    while warmed < WARM_S:
+        warmed += one(next(again))
     return np.array([one(query) for query in range(n)])

@@ -220,6 +220,7 @@ py::object schema_of(const py::object& self) {
   py::dict schema;
   for (const auto& [name, type] : unlocked<&Attributes::schema>(attributes)) schema[py::str(name)] = name_of(type);
   auto shown = py::reinterpret_steal<py::object>(PyDictProxy_New(schema.ptr()));
+  if (!shown) throw py::error_already_set();
   self.attr(kKept) = shown;
   return shown;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string_view>
 
 #include "arrays.hpp"
 #include "engine/bitmap.hpp"
@@ -13,12 +14,24 @@
 
 namespace engine::bindings {
 
-inline std::optional<std::size_t> given_count(py::handle value, long most = std::numeric_limits<std::int32_t>::max()) {
+/// As engine/_validate.py has them.
+inline constexpr long kMostCount = std::numeric_limits<std::int32_t>::max(), kMostThreads = 1024;
+
+inline std::optional<std::size_t> given_count(py::handle value, long most = kMostCount) {
   if (!PyLong_CheckExact(value.ptr())) return std::nullopt;
   int overflow = 0;
   const long count = PyLong_AsLongAndOverflow(value.ptr(), &overflow);
   if (overflow || count < 1 || count > most) return std::nullopt;
   return static_cast<std::size_t>(count);
+}
+
+/// Points into `value`.
+inline std::optional<std::string_view> given_text(py::handle value) {
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_CheckExact(value.ptr()) ? PyUnicode_AsUTF8AndSize(value.ptr(), &size) : nullptr;
+  if (text) return std::string_view(text, static_cast<std::size_t>(size));
+  PyErr_Clear();  // of text that UTF-8 cannot hold
+  return std::nullopt;
 }
 
 /// A single vector is one row.

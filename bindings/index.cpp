@@ -1,4 +1,5 @@
-// ExactIndex and topk: numpy in, numpy out, no policy.
+// ExactIndex, GraphIndex and topk: numpy in, results out. What is allowed is said in engine/_validate.py, but for arguments that
+// are plainly right (given.hpp).
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -74,12 +75,13 @@ std::optional<Result> search_as_given(const Index& index, const py::object& quer
                                       const py::object& n_threads, const py::object& executor) {
   constexpr bool walks = std::is_same_v<Index, GraphIndex>;
   const auto rows = given_matrix(queries);
-  const auto n_nearest = given_count(k), threads = given_count(n_threads, 1024);
+  const auto n_nearest = given_count(k), threads = given_count(n_threads, kMostThreads);
   auto effort = given_effort(recall, ef);
   const auto allowed = given_filter(filter);
-  if (!rows || !n_nearest || !threads || !effort || !allowed || !PyUnicode_CheckExact(executor.ptr())) return std::nullopt;
-  if (rows->dim != index.dim() || rows->n_rows * *n_nearest > kManyPlaces || (!walks && effort->ef)) return std::nullopt;
-  const std::size_t way = find_executor(executor.cast<std::string_view>());
+  const auto name = given_text(executor);
+  if (!rows || !n_nearest || !threads || !effort || !allowed || !name) return std::nullopt;
+  if (rows->dim != index.dim() || rows->n_rows > kManyPlaces / *n_nearest || (!walks && effort->ef)) return std::nullopt;
+  const std::size_t way = find_executor(*name);
   if (way >= (walks && *allowed ? kExecutors.size() : 2)) return std::nullopt;
   effort->executor = static_cast<Executor>(way);
   const SearchOptions options{*allowed, *threads};

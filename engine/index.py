@@ -414,15 +414,19 @@ class Index:
         executor: Executor,
     ) -> SearchResult:
         """Where an argument is not yet what the core takes, or wrong."""
-        points = as_matrix(queries, "queries", dim=self._dim)
+        points = as_matrix(queries, "queries", dim=self._dim, check=False)
         k = as_k(k, len(points))
         effort = self._effort(recall, ef)
         allowed = self._bitmap(filter)
         as_choice(executor, "executor", EXECUTORS if self._kind == "graph" and filter is not None else UNFILTERED)
         n_threads = as_threads(n_threads)
-        if isinstance(self._core, _core.GraphIndex):
-            return self._core.search(points, k, *effort, allowed, n_threads, executor)
-        return self._core.search(points, k, allowed, n_threads, "auto")
+        try:
+            if isinstance(self._core, _core.GraphIndex):
+                return self._core.search(points, k, *effort, allowed, n_threads, executor)
+            return self._core.search(points, k, allowed, n_threads, "auto")
+        except InvalidArgumentError:
+            refuse_infinite(queries, "queries")
+            raise
 
     def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
         """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""

@@ -6,15 +6,16 @@ import operator
 from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce, singledispatch
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
-from .predicate import Group, Leaf
+from .predicate import Group, Leaf, Predicate
 from .schema import Schema, bind
 from .values import Value, microseconds
 
@@ -59,12 +60,12 @@ def resolve(predicate: object, attributes: Attributes) -> Bitmap:
     InvalidArgumentError
         Unknown columns, values that do not fit their column.
     """
-    return true_rows(bind(as_predicate(predicate), attributes.schema), attributes)
+    return true_rows(bound_to(attributes, as_predicate(predicate)), attributes)
 
 
 def count(predicate: object, attributes: Attributes) -> int:
     """Number of rows for which `predicate` is true; for one comparison no bitmap is made."""
-    bound = bind(as_predicate(predicate), attributes.schema)
+    bound = bound_to(attributes, as_predicate(predicate))
     if isinstance(bound, Group):
         return true_rows(bound, attributes).count()
     if not bound.negated:
@@ -72,6 +73,19 @@ def count(predicate: object, attributes: Attributes) -> int:
     if isinstance(bound, IsIn) and bound.null:
         return 0
     return len(attributes) - true_count(~bound, attributes) - unknown_rows(bound, attributes).count()
+
+
+def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
+    """`bind`, once for a predicate and columns in the core: they show one schema until there is another column."""
+    schema = attributes.schema
+    known, form = predicate.__dict__.get("_bound", (None, None))
+    if known is not schema:
+        form = bind(predicate, schema)
+        if form is predicate:
+            form = None  # kept by itself it would be a cycle, which only the collector takes apart
+        if isinstance(attributes, _core.Attributes):
+            predicate.__dict__["_bound"] = schema, form
+    return cast("Leaf | Group", predicate if form is None else form)
 
 
 def no_rows(attributes: Attributes) -> Bitmap:

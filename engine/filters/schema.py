@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from functools import singledispatch
-from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from .._validate import show
 from ..exceptions import InvalidArgumentError
@@ -29,6 +28,7 @@ TAKES: dict[ColumnType, tuple[str, tuple[type, ...]]] = {
     "bool": ("True or False", (bool,)),
     "timestamp": ("a datetime or ISO 8601 text", (datetime, str)),
 }
+HELD: dict[ColumnType, type] = {"keyword": str, "int64": int, "float64": float, "bool": bool}
 LEAST, MOST = -(2**63), 2**63 - 1
 
 
@@ -40,12 +40,7 @@ def bind(predicate: Predicate, schema: Schema) -> Leaf | Group:
     InvalidArgumentError
         A column that `schema` lacks (names near it are shown), a value or question that does not fit its type.
     """
-    known, form = predicate.__dict__.get("_bound", (None, None))
-    if known is not schema:
-        form = predicate.map(lambda leaf: bound(leaf, schema)).canonical
-        if isinstance(schema, MappingProxyType):  # that of columns in the core, which never changes
-            predicate.__dict__["_bound"] = schema, form
-    return cast("Leaf | Group", form)
+    return predicate.map(lambda leaf: bound(leaf, schema)).canonical
 
 
 def column_type(name: str, schema: Schema) -> ColumnType:
@@ -73,6 +68,8 @@ def _(leaf: IsNull, schema: Schema) -> Predicate:
 @bound.register
 def _(leaf: IsIn, schema: Schema) -> Predicate:
     kind = column_type(leaf.column, schema)
+    if len(leaf.values) == 1 and is_held(leaf.values[0], kind):  # most often, and then that is all
+        return leaf
     given = [fitting(value, kind, leaf) for value in leaf.values]
     if kind == "keywords":  # a set equals a value if it holds it
         if leaf.null:
@@ -115,6 +112,11 @@ def fitting(value: Value, kind: ColumnType, leaf: Leaf) -> Any:
     if type(value) not in types:
         raise mismatch(leaf, kind, f"the {type(value).__name__} {show(value)}", expected)
     return as_time(value, f"the value of {show(leaf)}") if kind == "timestamp" else value
+
+
+def is_held(value: Value, kind: ColumnType) -> bool:
+    """Whether columns of type `kind` hold such values as they are; False also where it takes longer to tell."""
+    return type(value) is HELD.get(kind) and (kind != "int64" or LEAST <= value <= MOST)
 
 
 def nearest(value: Any, kind: ColumnType) -> Any:

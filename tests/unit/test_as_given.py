@@ -114,6 +114,7 @@ def test_what_has_to_be_converted_gives_the_same(index: engine.Index, change: di
         ({"filter": engine.Bitmap(np.ones(299, bool))}, "299"),
         ({"executor": "fast"}, "executor is 'fast'"),
         ({"executor": None}, "executor is None"),
+        ({"executor": "\ud800"}, "executor is '"),
         ({"executor": "sweep", "filter": None}, "executor is 'sweep'"),
         ({"ef": 10}, "ef"),
         ({"ef": 0, "recall": None}, "ef is 0"),
@@ -124,6 +125,22 @@ def test_what_is_wrong_is_said(index: engine.Index, change: dict[str, Any], mess
     with pytest.raises(InvalidArgumentError, match=message):
         index.search(**PLAIN | change)
     np.testing.assert_array_equal(index.search(QUERIES, 1).ids[:, 0], [0, 1, 2])
+
+
+def test_walks_are_plain_too() -> None:
+    graph = engine.Index(6, kind="graph", n_threads=1)
+    graph.add(VECTORS)
+    ways: list[dict[str, Any]] = [{"executor": "in_filter"}, {"executor": "sweep"}, {"ef": 30, "recall": None}]
+    for change in ways:
+        taken = core_of(graph).search_as_given(**PLAIN | change)
+        assert taken is not None
+        np.testing.assert_array_equal(taken.ids, graph._search(**PLAIN | change).ids)
+
+
+def test_large_results_are_weighed_first(index: engine.Index) -> None:
+    many = PLAIN | {"queries": np.repeat(QUERIES, 2000, axis=0), "k": 2800}  # 2**24 places and some
+    assert core_of(index).search_as_given(**many) is None
+    assert core_of(index).search_as_given(**many | {"k": 1}) is not None
 
 
 def test_results_are_those_of_python(index: engine.Index) -> None:
