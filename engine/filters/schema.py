@@ -116,7 +116,7 @@ def fitting(value: Value, kind: ColumnType, leaf: Leaf) -> Any:
 
 def is_held(value: Value, kind: ColumnType) -> bool:
     """Whether columns of type `kind` hold such values as they are; False also where it takes longer to tell."""
-    return type(value) is HELD.get(kind) and (kind != "int64" or LEAST <= value <= MOST)
+    return type(value) is HELD.get(kind) and (not isinstance(value, int) or LEAST <= value <= MOST)
 
 
 def nearest(value: Any, kind: ColumnType) -> Any:
