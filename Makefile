@@ -66,6 +66,7 @@ $(VENV)/.bench: $(VENV)/.installed
 
 # The fast tests of the core under ASan + UBSan, then under TSan: a copy of the tree, built with ENGINE_SANITIZE.
 # Left out: how much memory a search takes, since sanitizers take more; under TSan Ctrl-C, since it holds signals back.
+# What TSan has to say is in build/thread/report.*: pytest would keep it to itself.
 CORE_TESTS := $(addprefix tests/unit/test_,as_given.py attributes_core.py bitmap.py cancel.py graph.py index.py kernels.py topk.py) \
 	tests/property/test_attributes.py tests/property/test_model.py
 runtime = $(foreach library,$(1) libstdc++.so,$(shell $(or $(CXX),c++) -print-file-name=$(library)))
@@ -79,7 +80,7 @@ sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	tar --create --exclude='*.so' --exclude=__pycache__ \
 		pyproject.toml setup.py README.md LICENSE bindings csrc docs engine encoders bench tests | tar --extract --directory build/$*
 	cd build/$* && ENGINE_SANITIZE=$* ENGINE_BUILD_TYPE=RelWithDebInfo $(abspath $(PY)) setup.py --quiet build_ext --inplace
-	cd build/$* && PYTHONPATH=. LD_PRELOAD="$(strip $(PRELOAD))" ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=die_after_fork=0 OPENBLAS_NUM_THREADS=1 \
+	cd build/$* && PYTHONPATH=. LD_PRELOAD="$(strip $(PRELOAD))" ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="die_after_fork=0 log_path=report" OPENBLAS_NUM_THREADS=1 \
 		$(abspath $(PY)) -m pytest $(CORE_TESTS) -k "not ($(SKIP))"
 
 # The sdist, and the wheel built from it in isolation
