@@ -79,8 +79,8 @@ def answers(state: Held, value: Any, k: int, budget_s: float) -> tuple[Ids, dict
 def times(state: Held, value: Any, k: int, n: int, with_filter: bool) -> Seconds:
     """Seconds of each of `n` queries, one at a time on one thread; with the making of its filter or without.
 
-    They are asked for a while before: the other libraries have had their turn, and a virtual machine that maps memory
-    anew after a pause takes a millisecond where a query takes ten microseconds.
+    They are asked for a while before: the other libraries have had their turn, and the first queries after a pause of
+    seconds were seen to take milliseconds on a virtual machine, where the rest took ten microseconds.
     """
     library = state.library
     library.tune(value)
