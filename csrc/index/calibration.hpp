@@ -7,8 +7,8 @@
 
 namespace engine {
 
-/// Values of k that are measured; others lie between.
-inline constexpr std::size_t kCalibratedK[] = {1, 10, 100};
+/// Values of k that are measured, those beyond kNearK where k is no more than a twentieth of the rows; others lie between.
+inline constexpr std::size_t kCalibratedK[] = {1, 10, 100, 1000}, kNearK = 100;
 
 /// Where: a walk serves all of them.
 inline constexpr std::size_t kCalibratedEf[] = {1,   2,   3,   5,   7,   10,  14,   20,   30,   45,   65,
@@ -18,7 +18,7 @@ inline constexpr std::size_t kCalibratedEf[] = {1,   2,   3,   5,   7,   10,  14
 CalibrationPoint summary(std::size_t k, std::size_t ef, std::span<const double> recalls);
 
 /// The smallest ef for `k` at which recall less its standard error reaches `recall`; 0 where none does. `points` are sorted by k,
-/// then ef. Between measured k, and beyond, ef grows as a power of k.
+/// then ef. Between measured k ef grows as a power of k; beyond them as k at least, since that power grows with k.
 std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k, double recall);
 
 }  // namespace engine

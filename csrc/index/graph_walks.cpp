@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 #include <random>
+#include <ranges>
 
 #include "exact/exact_distance.hpp"
 #include "exact/exact_search.hpp"
@@ -26,8 +27,10 @@ namespace {
 constexpr std::size_t kBlock = 16;
 /// Rows that pass from which a walk among them starts, beside those near the query.
 constexpr std::size_t kSeeds = 32;
-/// Rows held out to calibrate, at most a twentieth of all.
-constexpr std::size_t kHeldOut = 400;
+/// Rows held out to calibrate: so many, but at most a twentieth of all, and up to kMostHeldOut of a fiftieth.
+constexpr std::size_t kHeldOut = 400, kMostHeldOut = 2000;
+/// As many of them are asked for by walks of one `ef` as together expand so many rows, but at least kLeastHeldOut.
+constexpr std::size_t kHeldOutExpanded = 200'000, kLeastHeldOut = 100;
 /// Codes of few dims say too little to walk by, and a scan of so short rows is fast.
 constexpr std::size_t kFewDims = 8;
 /// Rows of other lengths would leave the range of float32 when squared: no walks then.
@@ -308,51 +311,70 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
   hidden.resize(size());
   std::vector<std::uint32_t> live, queries;
   (~hidden).for_each([&](std::size_t row) { live.push_back(static_cast<std::uint32_t>(row)); });
-  std::sample(live.begin(), live.end(), std::back_inserter(queries), std::min(kHeldOut, live.size() / 20),
-              std::mt19937_64(params.seed + live.size()));
+  std::mt19937_64 random(params.seed + live.size());
+  const std::size_t n_held = std::max(std::min(kHeldOut, live.size() / 20), std::min(kMostHeldOut, live.size() / 50));
+  std::sample(live.begin(), live.end(), std::back_inserter(queries), n_held, random);
+  std::shuffle(queries.begin(), queries.end(), random);
   for (const std::uint32_t row : queries) hidden.set(row);
   const Bitmap others = ~hidden;
   Bitmap held(size());
   for (const std::uint32_t row : queries) held.set(row);
   const auto accept = [&held](std::uint32_t row) { return !held.test(row); };
-  std::vector<float> vectors(queries.size() * dim);
-  for (std::size_t i = 0; i < queries.size(); ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
-  const MatrixView given{vectors.data(), queries.size(), dim};
-  const std::size_t most = std::min(kCalibratedK[2], others.count());
-  std::vector<std::int64_t> nearest(given.n_rows * most);
-  std::vector<float> unused(nearest.size());
-  exact::search(corpus(), given, most, {.filter = &others, .n_threads = n_threads}, cancel, nearest.data(), unused.data());
+  std::vector<float> vectors(n_held * dim);
+  for (std::size_t i = 0; i < n_held; ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
+  // How far away the k-th nearest are: whatever is as near is right. Far ones take long to find, and fewer queries will do.
+  const std::size_t n_far = std::min(n_held, kLeastHeldOut);
+  std::vector<std::vector<float>> limits;  // for each k, of each query
+  const auto add_limits = [&](std::size_t n, std::span<const std::size_t> ks) {
+    if (ks.empty()) return;
+    std::vector<std::int64_t> unused(n * ks.back());
+    std::vector<float> distances(n * ks.back());
+    exact::search(corpus(), {vectors.data(), n, dim}, ks.back(), {.filter = &others, .n_threads = n_threads}, cancel,
+                  unused.data(), distances.data());
+    for (const std::size_t k : ks) {
+      std::vector<float>& own = limits.emplace_back();
+      for (std::size_t q = 0; q < n; ++q) own.push_back(distances[q * ks.back() + k - 1]);
+    }
+  };
+  const std::span<const std::size_t> all(kCalibratedK);
+  const auto n_k = static_cast<std::size_t>(std::ranges::count_if(
+      all, [&](std::size_t k) { return k <= std::min(others.count(), std::max(kNearK, others.count() / 20)); }));
+  const auto n_near = static_cast<std::size_t>(std::ranges::count_if(all.first(n_k), [](std::size_t k) { return k <= kNearK; }));
+  add_limits(n_held, all.first(n_near));
+  add_limits(n_far, all.first(n_k).subspan(n_near));
 
   std::vector<CalibrationPoint> points;
-  std::vector<std::size_t> wanted;  // measured until nearly all are found
-  for (const std::size_t k : kCalibratedK)
-    if (k <= most) wanted.push_back(k);
+  std::vector<bool> is_done(n_k);  // nearly all were found
   for (const std::size_t ef : kCalibratedEf) {
-    if (ef >= others.count() || wanted.empty()) break;
-    const std::vector<std::size_t> together = wanted;  // by one walk
-    std::vector<double> recalls(together.size() * given.n_rows);
-    parallel_for((given.n_rows + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
+    std::vector<std::size_t> together;  // by one walk
+    for (std::size_t i = 0; i < n_k; ++i)
+      if (!is_done[i] && kCalibratedK[i] <= 10 * ef) together.push_back(i);
+    if (ef >= others.count() || together.empty()) break;
+    const std::size_t n = std::min(limits[together.front()].size(), std::max(kLeastHeldOut, kHeldOutExpanded / ef));
+    std::vector<std::vector<double>> recalls(n_k);
+    for (const std::size_t i : together) recalls[i].resize(std::min(n, limits[i].size()));
+    parallel_for((n + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {
       cancel.check();
-      const MatrixView own{given.row(b * kBlock), std::min(kBlock, given.n_rows - b * kBlock), dim};
+      const MatrixView own{vectors.data() + b * kBlock * dim, std::min(kBlock, n - b * kBlock), dim};
       std::size_t n_rescored = 0;
       graph::Nearest goal{ef};
-      walk(
-          own, ef, n_looked_at(together.back(), ef),
-          [&](std::size_t q, const End& end) {
-            const std::int64_t* const right = nearest.data() + (b * kBlock + q) * most;
-            for (std::size_t i = 0; i < together.size(); ++i) {
-              const std::size_t k = together[i];
-              const std::vector<Hit> hits = rescore(own.row(q), end.pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
-              const auto found = std::count_if(hits.begin(), hits.end(),
-                                               [&](const Hit& hit) { return std::find(right, right + k, hit.id) != right + k; });
-              recalls[i * given.n_rows + b * kBlock + q] = static_cast<double>(found) / static_cast<double>(k);
-            }
-          },
-          accept, 0, goal);
+      const auto judge = [&](std::size_t q, const End& end) {
+        for (const std::size_t i : together) {
+          const std::size_t k = kCalibratedK[i], query = b * kBlock + q;
+          if (query >= recalls[i].size()) continue;
+          const std::vector<Hit> hits = rescore(own.row(q), end.pool, k, n_looked_at(k, ef), graph::AcceptAll{}, n_rescored);
+          const auto found = std::ranges::count_if(
+              hits, [&](const Hit& hit) { return exact::returned_distance(hit.distance) <= limits[i][query]; });
+          recalls[i][query] = static_cast<double>(found) / static_cast<double>(k);
+        }
+      };
+      const auto furthest =
+          std::ranges::find_if(together | std::views::reverse, [&](std::size_t i) { return b * kBlock < recalls[i].size(); });
+      walk(own, ef, n_looked_at(kCalibratedK[*furthest], ef), judge, accept, 0, goal);
     });
-    for (std::size_t i = 0; i < together.size(); ++i) {
-      points.push_back(summary(together[i], ef, std::span(recalls).subspan(i * given.n_rows, given.n_rows)));
-      if (points.back().recall >= 0.9995f) std::erase(wanted, together[i]);
+    for (const std::size_t i : together) {
+      points.push_back(summary(kCalibratedK[i], ef, recalls[i]));
+      is_done[i] = points.back().recall >= 0.9995f;
     }
   }
   std::sort(points.begin(), points.end(),

@@ -21,6 +21,7 @@ from reference import check_range, check_search, rounded_to
 
 import engine
 from engine import _core, cli
+from engine.evaluation import recall_at_k
 from engine.storage import read_container, write_container
 from engine.types import Metric, VectorDtype
 
@@ -247,6 +248,19 @@ def test_calibration_is_a_table(shared: engine.Index) -> None:
     assert [point.k for point in points] == sorted(point.k for point in points)
     assert {point.k for point in points} == {1, 10, 100}
     assert all(0 <= point.recall <= 1 and 0 <= point.error < 0.1 and point.ef >= 1 for point in points)
+
+
+def test_many_neighbours_are_found_as_reliably() -> None:
+    """Beyond 100 the pool grows faster with k than from 10 to 100."""
+    rng = np.random.default_rng(1)
+    vectors, queries = (rng.standard_normal((n, 48), dtype=np.float32) for n in (20_500, 60))
+    index = engine.Index(48, kind="graph")
+    index.add(vectors)
+    assert {point.k for point in index.calibration} == {1, 10, 100, 1000}
+    for k in (200, 400, 900):
+        found = index.search(queries, k, recall=0.98)
+        assert found.stats.strategy == "graph"
+        assert recall_at_k(found.ids, engine.topk(queries, vectors, k).ids, k) >= 0.975
 
 
 @pytest.mark.parametrize("piece", [40, 500])
