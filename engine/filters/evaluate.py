@@ -15,7 +15,7 @@ from .. import _core
 from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
-from .predicate import Group, Leaf, Predicate
+from .predicate import Group, Leaf, Op, Predicate
 from .schema import Schema, bind
 from .values import Value, microseconds
 
@@ -60,7 +60,12 @@ def resolve(predicate: object, attributes: Attributes) -> Bitmap:
     InvalidArgumentError
         Unknown columns, values that do not fit their column.
     """
-    return true_rows(bound_to(attributes, as_predicate(predicate)), attributes)
+    asked = as_predicate(predicate)
+    leaves = unmergeable(asked) if isinstance(asked, Group) else None
+    if leaves is None:
+        return true_rows(bound_to(attributes, asked), attributes)
+    bound = [bound_to(attributes, leaf) for leaf in leaves]  # all of them, whether or not the first decide
+    return combined(cast("Group", asked).op, bound, attributes)
 
 
 def count(predicate: object, attributes: Attributes) -> int:
@@ -88,6 +93,24 @@ def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
     return cast("Leaf | Group", predicate if form is None else form)
 
 
+def unmergeable(group: Group) -> list[Leaf] | None:
+    """The leaves of a group that combines, by one operator, questions for different columns; None for other groups.
+
+    The canonical form has the same leaves, and takes longer to find than they take to answer.
+    """
+    leaves: list[Leaf] = []
+    pending: list[Predicate] = [group]
+    while pending:
+        term = pending.pop()
+        if isinstance(term, Leaf):
+            leaves.append(term)
+        elif isinstance(term, Group) and not term.negated and term.op == group.op:
+            pending.extend(reversed(term.terms))
+        else:
+            return None
+    return leaves if len({leaf.column for leaf in leaves}) == len(leaves) else None
+
+
 def no_rows(attributes: Attributes) -> Bitmap:
     return Bitmap.from_rows(len(attributes), [])
 
@@ -96,17 +119,25 @@ def true_rows(predicate: Leaf | Group, attributes: Attributes) -> Bitmap:
     """Of a canonical form. Its negations stand at the leaves: only there must unknown be told from false."""
     if isinstance(predicate, Leaf):
         rows = leaf_rows(predicate, attributes)
-        return ~(rows | unknown_rows(predicate, attributes)) if predicate.negated else rows
-    both = predicate.op == "and"
-    combined: Bitmap | None = None
-    for term in predicate.terms:
-        found = true_rows(term.canonical, attributes)
-        combined = found if combined is None else combined & found if both else combined | found
-        if combined.count() == (0 if both else len(attributes)):
+        if not predicate.negated:
+            return rows
+        unknown = unknown_rows(predicate, attributes)
+        return ~(rows | unknown) if unknown.count() else ~rows
+    return combined(predicate.op, [term.canonical for term in predicate.terms], attributes)
+
+
+def combined(op: Op, terms: Sequence[Leaf | Group], attributes: Attributes) -> Bitmap:
+    """Rows for which all (`op` "and") or any ("or") of bound `terms` are true."""
+    both = op == "and"
+    rows: Bitmap | None = None
+    for term in terms:
+        found = true_rows(term, attributes)
+        rows = found if rows is None else rows & found if both else rows | found
+        if rows.count() == (0 if both else len(attributes)):
             break
-    if combined is None:
+    if rows is None:
         return ~no_rows(attributes) if both else no_rows(attributes)
-    return combined
+    return rows
 
 
 def unknown_rows(leaf: Leaf, attributes: Attributes) -> Bitmap:

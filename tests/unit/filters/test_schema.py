@@ -47,6 +47,14 @@ def test_refused(predicate: Predicate, message: str) -> None:
         bind(predicate, SCHEMA)
 
 
+@pytest.mark.parametrize("op", ["&", "|"])
+def test_terms_are_checked_even_where_others_decide(op: str) -> None:
+    attributes = core_attributes({"year": [1], "section": ["a"]}, {"year": "int64", "section": "keyword"})
+    for decided, wrong in ((col("year") == 2, col("zzz") == 1), (col("year") == 1, col("section") == 3)):
+        with pytest.raises(InvalidArgumentError, match=r"'zzz'|'section' is keyword, got the int 3"):
+            resolve(decided & wrong if op == "&" else decided | wrong, attributes)
+
+
 def test_without_columns() -> None:
     with pytest.raises(InvalidArgumentError, match=r"the column 'year'; there are no columns"):
         bind(col("year") == 1, {})
