@@ -16,7 +16,7 @@ from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
 from .predicate import Group, Leaf, Op, Predicate
-from .schema import Schema, bind
+from .schema import Schema, bind, is_bound
 from .values import Value, microseconds
 
 __all__ = ["Attributes", "count", "resolve"]
@@ -83,6 +83,8 @@ def count(predicate: object, attributes: Attributes) -> int:
 def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
     """`bind`, once for a predicate and columns in the core: they show one schema until there is another column."""
     schema = attributes.schema
+    if is_bound(predicate, schema):
+        return cast("Leaf", predicate)
     known, form = predicate.__dict__.get("_bound", (None, None))
     if known is not schema:
         form = bind(predicate, schema)

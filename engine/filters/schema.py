@@ -67,9 +67,9 @@ def _(leaf: IsNull, schema: Schema) -> Predicate:
 
 @bound.register
 def _(leaf: IsIn, schema: Schema) -> Predicate:
-    kind = column_type(leaf.column, schema)
-    if len(leaf.values) == 1 and is_held(leaf.values[0], kind):  # most often, and then that is all
+    if is_bound(leaf, schema):
         return leaf
+    kind = column_type(leaf.column, schema)
     given = [fitting(value, kind, leaf) for value in leaf.values]
     if kind == "keywords":  # a set equals a value if it holds it
         if leaf.null:
@@ -114,9 +114,13 @@ def fitting(value: Value, kind: ColumnType, leaf: Leaf) -> Any:
     return as_time(value, f"the value of {show(leaf)}") if kind == "timestamp" else value
 
 
-def is_held(value: Value, kind: ColumnType) -> bool:
-    """Whether columns of type `kind` hold such values as they are; False also where it takes longer to tell."""
-    return type(value) is HELD.get(kind) and (not isinstance(value, int) or LEAST <= value <= MOST)
+def is_bound(predicate: Predicate, schema: Schema) -> bool:
+    """Whether a predicate asks for one value as its column holds it, as most do: then that is its bound form."""
+    if type(predicate) is not IsIn or len(predicate.values) != 1:
+        return False
+    value, kind = predicate.values[0], schema.get(predicate.column)
+    is_held = kind is not None and type(value) is HELD.get(kind)
+    return is_held and (not isinstance(value, int) or LEAST <= value <= MOST)
 
 
 def nearest(value: Any, kind: ColumnType) -> Any:
