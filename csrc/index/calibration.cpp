@@ -43,18 +43,23 @@ std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k
   // The two measured k around the one asked for, or the last two.
   std::size_t upper = 0;
   while (upper + 1 < ks.size() && ks[upper] < static_cast<double>(k)) ++upper;
-  double high = ef_at(points, static_cast<std::size_t>(ks[upper]), recall);
-  const double wider = static_cast<double>(k) / ks[upper],
-               low = upper ? ef_at(points, static_cast<std::size_t>(ks[upper - 1]), recall) : 0;
-  double least = wider > 1 ? 1 : 0;  // of the power
-  if (high == 0 && low > 0 && wider < 1 && ks[upper] > static_cast<double>(kNearK)) {
-    // The longest walk was too short for so many, and may be long enough for fewer.
-    high = std::ranges::max(points, {}, [&](const CalibrationPoint& p) { return p.k == ks[upper] ? p.ef : 0; }).ef;
-    least = 1;
+  const double high = ef_at(points, static_cast<std::size_t>(ks[upper]), recall);
+  const double low = upper ? ef_at(points, static_cast<std::size_t>(ks[upper - 1]), recall) : 0;
+  const double wider = static_cast<double>(k) / ks[upper];
+  const auto power_to = [&](double ef) { return std::log(ef / low) / std::log(ks[upper] / ks[upper - 1]); };
+  double ef;
+  if (high > 0) {
+    ef = high * std::pow(wider, std::max(low > 0 ? power_to(high) : 1, wider > 1 ? 1.0 : 0.0));
+  } else if (low > 0 && wider < 1 && ks[upper] > static_cast<double>(kNearK)) {
+    // The longest walk was too short for so many: it may be long enough for fewer, if twice as long a one were for all.
+    double longest = 0;
+    for (const CalibrationPoint& point : points)
+      if (point.k == ks[upper]) longest = std::max<double>(longest, point.ef);
+    ef = low * std::pow(static_cast<double>(k) / ks[upper - 1], std::max(power_to(2 * longest), 1.0));
+    if (ef > longest) return 0;
+  } else {
+    return 0;
   }
-  if (high == 0) return 0;
-  const double power = low > 0 ? std::log(high / low) / std::log(ks[upper] / ks[upper - 1]) : 1;
-  const double ef = high * std::pow(wider, std::max(power, least));
   return static_cast<std::size_t>(std::ceil(ef));
 }
 

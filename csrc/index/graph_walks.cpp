@@ -29,8 +29,9 @@ constexpr std::size_t kBlock = 16;
 constexpr std::size_t kSeeds = 32;
 /// Rows held out to calibrate: so many, but at most a twentieth of all, and up to kMostHeldOut of a fiftieth.
 constexpr std::size_t kHeldOut = 400, kMostHeldOut = 2000;
-/// As many of them are asked for by walks of one `ef` as together expand so many rows, but at least kLeastHeldOut.
-constexpr std::size_t kHeldOutExpanded = 200'000, kLeastHeldOut = 100;
+/// As many of them are asked for by walks of one `ef` as together expand so many rows, but kHeldOut at least, and kHeldOutFar
+/// where k is beyond kNearK.
+constexpr std::size_t kHeldOutExpanded = 200'000, kHeldOutFar = 100;
 /// Codes of few dims say too little to walk by, and a scan of so short rows is fast.
 constexpr std::size_t kFewDims = 8;
 /// Rows of other lengths would leave the range of float32 when squared: no walks then.
@@ -113,7 +114,8 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
-    const std::size_t wanted = std::max(plan.recall > 0 ? ef_for(n, plan.recall) : plan.ef * n / plan.n_nearest, 2 * n);
+    const std::size_t measured = plan.recall > 0 ? ef_for(n, plan.recall) : 0;
+    const std::size_t wanted = std::max(measured ? measured : plan.ef * n / plan.n_nearest, 2 * n);
     if (wanted > left && 3 * ef > left) return 0;
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
@@ -315,15 +317,13 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
   const std::size_t n_held = std::max(std::min(kHeldOut, live.size() / 20), std::min(kMostHeldOut, live.size() / 50));
   std::sample(live.begin(), live.end(), std::back_inserter(queries), n_held, random);
   std::shuffle(queries.begin(), queries.end(), random);
-  for (const std::uint32_t row : queries) hidden.set(row);
-  const Bitmap others = ~hidden;
   Bitmap held(size());
   for (const std::uint32_t row : queries) held.set(row);
+  const Bitmap others = ~held;  // rows that are dead among them: walks meet those too, and searches leave room for them
   const auto accept = [&held](std::uint32_t row) { return !held.test(row); };
   std::vector<float> vectors(n_held * dim);
   for (std::size_t i = 0; i < n_held; ++i) quant::read_row(view(size()), queries[i], vectors.data() + i * dim);
-  // How far away the k-th nearest are: whatever is as near is right. Far ones take long to find, and fewer queries will do.
-  const std::size_t n_far = std::min(n_held, kLeastHeldOut);
+  // How far away the k-th nearest are: whatever is as near is right.
   std::vector<std::vector<float>> limits;  // for each k, of each query
   const auto add_limits = [&](std::size_t n, std::span<const std::size_t> ks) {
     if (ks.empty()) return;
@@ -341,7 +341,7 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
       all, [&](std::size_t k) { return k <= std::min(others.count(), std::max(kNearK, others.count() / 20)); }));
   const auto n_near = static_cast<std::size_t>(std::ranges::count_if(all.first(n_k), [](std::size_t k) { return k <= kNearK; }));
   add_limits(n_held, all.first(n_near));
-  add_limits(n_far, all.first(n_k).subspan(n_near));
+  add_limits(std::min(n_held, kHeldOutFar), all.first(n_k).subspan(n_near));
 
   std::vector<CalibrationPoint> points;
   std::vector<bool> is_done(n_k);  // nearly all were found
@@ -349,8 +349,9 @@ std::vector<CalibrationPoint> GraphIndex::State::measure(std::size_t n_threads, 
     std::vector<std::size_t> together;  // by one walk
     for (std::size_t i = 0; i < n_k; ++i)
       if (!is_done[i] && kCalibratedK[i] <= 10 * ef) together.push_back(i);
-    if (ef >= others.count() || together.empty()) break;
-    const std::size_t n = std::min(limits[together.front()].size(), std::max(kLeastHeldOut, kHeldOutExpanded / ef));
+    if (ef >= others.count()) break;
+    if (together.empty()) continue;
+    const std::size_t n = std::min(limits[together.front()].size(), std::max(kHeldOut, kHeldOutExpanded / ef));
     std::vector<std::vector<double>> recalls(n_k);
     for (const std::size_t i : together) recalls[i].resize(std::min(n, limits[i].size()));
     parallel_for((n + kBlock - 1) / kBlock, n_threads, [&](std::size_t b) {

@@ -61,7 +61,7 @@ def resolve(predicate: object, attributes: Attributes) -> Bitmap:
         Unknown columns, values that do not fit their column.
     """
     asked = as_predicate(predicate)
-    leaves = unmergeable(asked) if isinstance(asked, Group) else None
+    leaves = unmergeable(asked) if isinstance(asked, Group) and "_bound" not in asked.__dict__ else None
     if leaves is None:
         return true_rows(bound_to(attributes, asked), attributes)
     bound = [bound_to(attributes, leaf) for leaf in leaves]  # all of them, whether or not the first decide
@@ -98,19 +98,20 @@ def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
 def unmergeable(group: Group) -> list[Leaf] | None:
     """The leaves of a group that combines, by one operator, questions for different columns; None for other groups.
 
-    The canonical form has the same leaves, and takes longer to find than they take to answer.
+    The canonical form has the same leaves, and takes longer to find than they take to answer. It is left to say in
+    which order a user's functions are called.
     """
-    leaves: list[Leaf] = []
+    leaves: dict[str, Leaf] = {}
     pending: list[Predicate] = [group]
     while pending:
         term = pending.pop()
-        if isinstance(term, Leaf):
-            leaves.append(term)
-        elif isinstance(term, Group) and not term.negated and term.op == group.op:
+        if isinstance(term, Group) and not term.negated and term.op == group.op:
             pending.extend(reversed(term.terms))
+        elif type(term) in (IsIn, Between, Contains, IsNull) and (leaf := cast("Leaf", term)).column not in leaves:
+            leaves[leaf.column] = leaf
         else:
             return None
-    return leaves if len({leaf.column for leaf in leaves}) == len(leaves) else None
+    return [*leaves.values()]
 
 
 def no_rows(attributes: Attributes) -> Bitmap:

@@ -478,10 +478,13 @@ void test_choose_ef() {
   }
   CHECK(choose_ef({{1, 4, 0.75f, 0}}, 7, 0.75) == 28);                            // no other k: in proportion
   CHECK(choose_ef({{10, 40, 0.75f, 0}, {100, 80, 0.75f, 0}}, 300, 0.75) == 240);  // beyond what was measured: no less
-  // Walks were too short for 1000.
-  const std::vector<CalibrationPoint> far{{100, 40, 0.75f, 0}, {1000, 2000, 0.25f, 0}, {1000, 4000, 0.5f, 0}};
-  CHECK(choose_ef(far, 200, 0.75) == 160 && choose_ef(far, 100, 0.75) == 40 && choose_ef(far, 200, 0.8) == 0);
-  CHECK(choose_ef(far, 1000, 0.75) == 0 && choose_ef(far, 2000, 0.75) == 0 && choose_ef(far, 1000, 0.5) == 4000);
+  // Walks were too short for 1000: what fewer need is taken to grow as if twice the longest were not.
+  const std::vector<CalibrationPoint> far{{100, 80, 0.75f, 0}, {1000, 2000, 0.25f, 0}, {1000, 4000, 0.5f, 0}};
+  CHECK(choose_ef(far, 100, 0.75) == 80 && choose_ef(far, 200, 0.75) == 320 && choose_ef(far, 200, 0.8) == 0);
+  CHECK(choose_ef(far, 700, 0.75) == 3920 && choose_ef(far, 720, 0.75) == 0 && choose_ef(far, 1000, 0.75) == 0);
+  CHECK(choose_ef(far, 2000, 0.75) == 0 && choose_ef(far, 1000, 0.5) == 4000);
+  const std::vector<CalibrationPoint> hard{{100, 2000, 0.75f, 0}, {1000, 2000, 0.25f, 0}, {1000, 4000, 0.5f, 0}};
+  CHECK(choose_ef(hard, 101, 0.75) == 2020 && choose_ef(hard, 200, 0.75) == 4000 && choose_ef(hard, 201, 0.75) == 0);
   CHECK(choose_ef({{1, 4, 0.75f, 0}, {1, 8, 0.5f, 0}}, 1, 0.625) == 4);  // chance may put the larger ef below
 }
 

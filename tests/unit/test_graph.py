@@ -263,6 +263,21 @@ def test_many_neighbours_are_found_as_reliably() -> None:
         assert recall_at_k(found.ids, engine.topk(queries, vectors, k).ids, k) >= 0.975
 
 
+def test_rows_that_are_gone_are_not_taken_for_found() -> None:
+    """They are still walked by, and met, when the next rows make it measure anew."""
+    rng = np.random.default_rng(2)
+    vectors, queries = (rng.standard_normal((n, 32), dtype=np.float32) for n in (10_000, 200))
+    index = engine.Index(32, kind="graph")
+    index.add(vectors[:-1])
+    before = index.calibration
+    index.remove(np.arange(2000))
+    index.add(vectors[-1:])
+    assert index.calibration != before
+    assert index.n_dead == 2000
+    right = 2000 + engine.topk(queries, vectors[2000:], 10).ids
+    assert recall_at_k(index.search(queries, 10, recall=0.9).ids, right, 10) >= 0.92
+
+
 @pytest.mark.parametrize("piece", [40, 500])
 def test_the_calibration_follows_the_rows(index: engine.Index, piece: int) -> None:
     """It is renewed when a fifth of them has changed, in pieces of any size."""
