@@ -114,8 +114,9 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
-    const std::size_t measured = plan.recall > 0 ? ef_for(n, plan.recall) : 0;
-    const std::size_t wanted = std::max(measured ? measured : plan.ef * n / plan.n_nearest, 2 * n);
+    // In proportion at most: where clusters end pools would have to grow by more, and what was met late tells whether they did.
+    const std::size_t measured = plan.recall > 0 ? ef_for(n, plan.recall) : 0, most = plan.ef * n / plan.n_nearest;
+    const std::size_t wanted = std::max(measured ? std::min(measured, most) : most, 2 * n);
     if (wanted > left && 3 * ef > left) return 0;
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
