@@ -69,6 +69,8 @@ struct GraphIndex::State : Store {
                        Cancel& cancel, std::int64_t* found, float* distances) const;
   /// By what was measured; 0 where nothing reached the recall.
   std::size_t ef_for(std::size_t k, double recall) const;
+  /// The same up to kNearK, beyond in proportion: where clusters end more is needed, and a walk tells by what it meets late.
+  std::size_t ef_near(std::size_t k, double recall) const;
   /// Measures what walks find of live rows, as if those were not there.
   std::vector<CalibrationPoint> measure(std::size_t n_threads, Cancel& cancel) const;
 

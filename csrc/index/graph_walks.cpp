@@ -80,6 +80,11 @@ std::size_t GraphIndex::State::ef_for(std::size_t k, double recall) const {
   return walkable() ? choose_ef(calibration, k, recall) : 0;
 }
 
+std::size_t GraphIndex::State::ef_near(std::size_t k, double recall) const {
+  const std::size_t ef = ef_for(std::min(k, kNearK), recall);
+  return ef * std::max(k, kNearK) / kNearK;
+}
+
 template <class Emit, class Accept, class Goal>
 std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, const Accept& accept,
                                     std::size_t near, Goal& goal) const {
@@ -114,9 +119,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
-    // In proportion at most: where clusters end pools would have to grow by more, and what was met late tells whether they did.
-    const std::size_t measured = plan.recall > 0 ? ef_for(n, plan.recall) : 0, most = plan.ef * n / plan.n_nearest;
-    const std::size_t wanted = std::max(measured ? std::min(measured, most) : most, 2 * n);
+    const std::size_t wanted = std::max(plan.recall > 0 ? ef_near(n, plan.recall) : plan.ef * n / plan.n_nearest, 2 * n);
     if (wanted > left && 3 * ef > left) return 0;
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
