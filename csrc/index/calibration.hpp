@@ -18,7 +18,8 @@ inline constexpr std::size_t kCalibratedEf[] = {1,   2,   3,   5,   7,   10,  14
 CalibrationPoint summary(std::size_t k, std::size_t ef, std::span<const double> recalls);
 
 /// The smallest ef for `k` at which recall less its standard error reaches `recall`; 0 where none does. `points` are sorted by k,
-/// then ef. Between measured k ef grows as a power of k; beyond them as k at least, since that power grows with k.
+/// then ef. Between measured k ef grows as a power of k; beyond them as k at least, since that power grows with k. So it does
+/// beyond kNearK where the longest walk is too short for the next k: up to that walk, as if twice as long a one were not.
 std::size_t choose_ef(const std::vector<CalibrationPoint>& points, std::size_t k, double recall);
 
 }  // namespace engine
