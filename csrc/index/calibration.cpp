@@ -15,7 +15,9 @@ double ef_at(const std::vector<CalibrationPoint>& points, std::size_t k, double 
     const double sure = double{point.recall} - point.error;
     if (sure >= recall) {
       if (ef_before == 0 || sure <= before) return point.ef;
-      return ef_before + (point.ef - ef_before) * (recall - before) / (sure - before);
+      // What is missed falls about as a power of ef.
+      const auto less_missed = [&](double reached) { return std::log((1 - before) / std::max(1 - reached, 1e-9)); };
+      return ef_before * std::pow(point.ef / ef_before, less_missed(recall) / less_missed(sure));
     }
     ef_before = point.ef;
     before = sure;

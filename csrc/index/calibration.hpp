@@ -8,7 +8,7 @@
 namespace engine {
 
 /// Values of k that are measured, those beyond kNearK where k is no more than a twentieth of the rows; others lie between.
-inline constexpr std::size_t kCalibratedK[] = {1, 10, 100, 1000}, kNearK = 100;
+inline constexpr std::size_t kCalibratedK[] = {1, 10, 30, 100, 1000}, kNearK = 100;
 
 /// Where: a walk serves all of them.
 inline constexpr std::size_t kCalibratedEf[] = {1,   2,   3,   5,   7,   10,  14,   20,   30,   45,   65,

@@ -464,8 +464,10 @@ void test_choose_ef() {
   const std::vector<CalibrationPoint> points{{1, 4, 0.75f, 0.125f}, {1, 8, 1, 0.125f}, {10, 10, 0.5f, 0},
                                              {10, 20, 0.75f, 0},    {10, 40, 1, 0},    {100, 100, 0.75f, 0},
                                              {100, 200, 0.875f, 0}};
-  CHECK(choose_ef(points, 10, 0.75) == 20 && choose_ef(points, 10, 0.625) == 15 && choose_ef(points, 10, 0.1) == 10);
+  CHECK(choose_ef(points, 10, 0.75) == 20 && choose_ef(points, 10, 0.625) == 14 && choose_ef(points, 10, 0.1) == 10);
   CHECK(choose_ef(points, 10, 1.0) == 40 && choose_ef(points, 100, 0.9) == 0 && choose_ef(points, 50, 0.9) == 0);
+  // A quarter is missed by 20, a sixteenth by 80: between them an eighth by 40.
+  CHECK(choose_ef({{10, 20, 0.75f, 0}, {10, 80, 0.9375f, 0}}, 10, 0.875) == 40);
   CHECK(choose_ef(points, 1, 0.9) == 0 && choose_ef(points, 1, 0.875) == 8);  // less its error
   CHECK(choose_ef(points, 10, std::nan("")) == 0 && choose_ef(points, 10, 1.1) == 0);
   for (const double recall : {0.5, 0.7, 0.85}) {

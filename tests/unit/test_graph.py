@@ -246,7 +246,7 @@ def test_the_plan_reads_well(shared: engine.Index) -> None:
 def test_calibration_is_a_table(shared: engine.Index) -> None:
     points = shared.calibration
     assert [point.k for point in points] == sorted(point.k for point in points)
-    assert {point.k for point in points} == {1, 10, 100}
+    assert {point.k for point in points} == {1, 10, 30, 100}
     assert all(0 <= point.recall <= 1 and 0 <= point.error < 0.1 and point.ef >= 1 for point in points)
 
 
@@ -256,7 +256,7 @@ def test_many_neighbours_are_found_as_reliably() -> None:
     vectors, queries = (rng.standard_normal((n, 48), dtype=np.float32) for n in (20_500, 60))
     index = engine.Index(48, kind="graph")
     index.add(vectors)
-    assert {point.k for point in index.calibration} == {1, 10, 100, 1000}
+    assert {point.k for point in index.calibration} == {1, 10, 30, 100, 1000}
     for k in (200, 400, 900):
         found = index.search(queries, k, recall=0.98)
         assert found.stats.strategy == "graph"
