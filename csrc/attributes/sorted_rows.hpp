@@ -56,7 +56,7 @@ class SortedRows {
   }
 
  private:
-  static constexpr std::size_t kSteps = 16;
+  static constexpr std::size_t kSteps = 40;
 
   void toggle(RowSet& found, std::size_t begin, std::size_t end) const noexcept {
     for (std::size_t i = begin; i < end; ++i) found.toggle(rows_[i]);
