@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "attributes/grow.hpp"
 #include "attributes/rising.hpp"
 #include "engine/bitmap.hpp"
 
@@ -59,27 +61,36 @@ class Postings {
     if (const auto found = frequent_.find(code); found != frequent_.end()) return found->second.count();
     if (const auto [rows, is_shared] = list(code); !is_shared)
       return rows.size() + sought(code, rows.empty() ? n_rows_ : rows.front(), had).has_value();
-    std::size_t count = 0;
-    for_each(code, had, [&](std::size_t) { ++count; });
-    return count;
+    std::vector<std::uint32_t> rows;
+    append(code, had, rows);
+    return rows.size();
   }
   /// The rows of any of `codes`, among `n_rows`, which are no fewer than this knows.
   template <class Had>
   Bitmap rows_of(std::span<const std::uint32_t> codes, std::size_t n_rows, Had&& had) const {
-    Bitmap found(0);
-    for (const std::uint32_t code : codes)
-      if (const auto frequent = frequent_.find(code); frequent != frequent_.end()) {
-        if (found.size()) {
-          found |= frequent->second;
-        } else {
-          found.reserve(n_rows);  // of exactly that many rows, whatever came since
-          found = frequent->second;
-        }
+    std::optional<Bitmap> marked;
+    std::vector<std::uint32_t> listed;
+    for (const std::uint32_t code : codes) {
+      if (const auto frequent = frequent_.find(code); frequent == frequent_.end()) {
+        append(code, had, listed);
+      } else if (marked) {
+        *marked |= frequent->second;
+      } else {
+        marked.emplace(0).reserve(n_rows);  // of exactly that many rows, whatever came since
+        *marked = frequent->second;
       }
-    found.resize(n_rows);
-    for (const std::uint32_t code : codes)
-      if (!frequent_.contains(code)) for_each(code, had, [&](std::size_t row) { found.set(row); });
-    return found;
+    }
+    if (!marked && Bitmap::is_few(listed.size(), n_rows)) {
+      if (codes.size() > 1) {
+        std::ranges::sort(listed);
+        listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
+      }
+      return Bitmap::from_ascending(n_rows, std::move(listed));
+    }
+    if (!marked) marked.emplace(0);
+    marked->resize(n_rows);
+    for (const std::uint32_t row : listed) marked->set(row);
+    return std::move(*marked);
   }
 
  private:
@@ -159,17 +170,19 @@ class Postings {
       if (had(row, code)) return row;
     return {};
   }
-  /// The rows of a code that is not frequent.
-  template <class Had, class Visit>
-  void for_each(std::uint32_t code, Had& had, Visit&& visit) const {
+  /// Adds the rows of a code that is not frequent, ascending.
+  template <class Had>
+  void append(std::uint32_t code, Had& had, std::vector<std::uint32_t>& to) const {
     const auto [rows, is_shared] = list(code);
-    std::size_t first_listed = n_rows_;
-    for (const std::uint32_t row : rows) {
-      if (is_shared && !had(row, code)) continue;
-      first_listed = std::min<std::size_t>(first_listed, row);
-      visit(row);
-    }
-    if (const std::optional<std::size_t> row = sought(code, first_listed, had)) visit(*row);
+    const auto begin = static_cast<std::ptrdiff_t>(to.size());
+    grow(to, rows.size() + 1);
+    if (is_shared)
+      std::ranges::copy_if(rows, std::back_inserter(to), [&](std::uint32_t row) { return had(row, code); });
+    else
+      to.insert(to.end(), rows.begin(), rows.end());
+    const auto own = to.begin() + begin;
+    if (const std::optional<std::size_t> row = sought(code, own == to.end() ? n_rows_ : *own, had))
+      to.insert(own, static_cast<std::uint32_t>(*row));
   }
 
   std::size_t n_rows_;

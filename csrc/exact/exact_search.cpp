@@ -42,9 +42,13 @@ class RowSet {
       return;
     }
     size_ = n_allowed;
-    gathered_.emplace(size_);
-    filter->for_each([next = gathered_->data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
+    gathered_ = filter->listed();
+    if (gathered_) return;
+    own_.resize(size_);
+    filter->for_each([next = own_.data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
+    gathered_ = own_;
   }
+  RowSet(const RowSet&) = delete;
 
   std::size_t size() const noexcept { return size_; }
   /// The gathered rows; null where all rows are looked at.
@@ -58,7 +62,8 @@ class RowSet {
  private:
   std::size_t size_;
   const Bitmap* mask_ = nullptr;
-  std::optional<std::vector<std::uint32_t>> gathered_;
+  std::optional<std::span<const std::uint32_t>> gathered_;
+  std::vector<std::uint32_t> own_;
 };
 
 constexpr std::array<std::uint32_t, kTileRows> kFirstRows = [] {

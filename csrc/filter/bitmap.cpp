@@ -25,20 +25,25 @@ std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
   return count;
 }
 
-void Bitmap::regroup() noexcept {
-  constexpr std::size_t kWords = kGroup / 64;
-  const std::size_t n_whole = words_.size() / kWords;
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    std::uint64_t groups = 0;  // a register: memory would be read and written for each
-    for (std::size_t i = g * 64, end = std::min(i + 64, n_whole); i < end; ++i) {
-      const std::uint64_t* const w = words_.data() + i * kWords;
-      const std::uint64_t any = (w[0] | w[1] | w[2] | w[3]) | (w[4] | w[5] | w[6] | w[7]);
-      groups |= std::uint64_t{any != 0} << (i % 64);
-    }
-    groups_[g] = groups;
-  }
-  for (std::size_t w = n_whole * kWords; w < words_.size(); ++w)
-    groups_[n_whole / 64] |= std::uint64_t{words_[w] != 0} << (n_whole % 64);
+std::uint64_t Bitmap::listed_word(std::size_t i) const noexcept {
+  std::uint64_t word = 0;
+  for (auto row = std::ranges::lower_bound(list_, i * 64); row != list_.end() && *row / 64 == i; ++row)
+    word |= std::uint64_t{1} << (*row % 64);
+  return word;
+}
+
+void Bitmap::mark_listed() {
+  words_.resize((size_ + 63) / 64);
+  for (const std::uint32_t row : list_) words_[row / 64] |= std::uint64_t{1} << (row % 64);
+  list_ = {};
+}
+
+void Bitmap::list_if_few() {
+  if (is_listed() || !is_few(count_, size_)) return;
+  std::vector<std::uint32_t> rows(count_);
+  for_each([next = rows.data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
+  list_ = std::move(rows);
+  words_ = {};
 }
 
 Bitmap Bitmap::from_mask(std::span<const bool> mask) {
@@ -52,9 +57,10 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
     std::memcpy(&eight, bytes + row, 8);
     result.words_[row / 64] |= (eight * 0x0102040810204080u >> 56) << (row % 64);
   }
-  result.recount();
+  result.count_ = count_bits(result.words_);
   for (; row < mask.size(); ++row)
     if (bytes[row]) result.set(row);
+  result.list_if_few();
   return result;
 }
 
@@ -65,39 +71,89 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
       invalid("rows holds " + std::to_string(row) + ", expected 0 to " + std::to_string(size) + " - 1");
     result.set(static_cast<std::size_t>(row));
   }
+  result.list_if_few();
+  return result;
+}
+
+Bitmap Bitmap::from_ascending(std::size_t size, std::vector<std::uint32_t> rows) {
+  const std::size_t count = rows.size();
+  Bitmap result(is_few(count, size) ? 0 : size);
+  result.size_ = size;
+  result.count_ = count;
+  if (result.is_listed())
+    result.list_ = std::move(rows);
+  else
+    for (const std::uint32_t row : rows) result.words_[row / 64] |= std::uint64_t{1} << (row % 64);
   return result;
 }
 
 void Bitmap::resize(std::size_t size) {
-  reserve(size);  // nothing has changed where memory runs out
-  words_.resize((size + 63) / 64);
-  groups_.resize(n_group_words(size));
   const bool is_shorter = size < size_;
+  if (is_listed() && size_)
+    while (!list_.empty() && list_.back() >= size) list_.pop_back();
+  else
+    words_.resize((size + 63) / 64);
   size_ = size;
   if (!is_shorter) return;
+  if (!is_listed()) drop_behind_end();
+  count_ = list_.size() + count_bits(words_);
+}
+
+bool Bitmap::operator==(const Bitmap& other) const noexcept {
+  if (size_ != other.size_ || count_ != other.count_) return false;
+  if (is_listed() == other.is_listed()) return words_ == other.words_ && list_ == other.list_;
+  const Bitmap &listed = is_listed() ? *this : other, &marked = is_listed() ? other : *this;
+  return std::ranges::all_of(listed.list_, [&](std::uint32_t row) { return marked.test(row); });
+}
+
+Bitmap Bitmap::operator&(const Bitmap& other) const {
+  Bitmap result = *this;
+  return std::move(result &= other);
+}
+Bitmap Bitmap::operator|(const Bitmap& other) const {
+  Bitmap result = *this;
+  return std::move(result |= other);
+}
+Bitmap Bitmap::operator^(const Bitmap& other) const { return (*this | other) & ~(*this & other); }
+
+Bitmap Bitmap::operator~() && {
+  mark();
+  for (std::uint64_t& word : words_) word = ~word;
   drop_behind_end();
-  recount();
+  count_ = size_ - count_;
+  list_if_few();
+  return std::move(*this);
+}
+
+Bitmap& Bitmap::operator&=(const Bitmap& other) {
+  check_as_long(other);
+  if (!is_listed() && other.is_listed()) return *this = other & *this;
+  if (is_listed()) {
+    std::erase_if(list_, [&](std::uint32_t row) { return !other.test(row); });
+    count_ = list_.size();
+  } else {
+    for (std::size_t w = 0; w < words_.size(); ++w) words_[w] &= other.words_[w];
+    count_ = count_bits(words_);
+    list_if_few();
+  }
+  return *this;
 }
 
 Bitmap& Bitmap::operator|=(const Bitmap& other) {
   check_as_long(other);
-  std::uint64_t common = 0;
-  for (std::size_t w = 0; w < words_.size(); ++w) {
-    common |= words_[w] & other.words_[w];
-    words_[w] |= other.words_[w];
+  mark();
+  if (other.is_listed()) {
+    for (const std::uint32_t row : other.list_) set(row);
+  } else {
+    std::uint64_t common = 0;
+    for (std::size_t w = 0; w < words_.size(); ++w) {
+      common |= words_[w] & other.words_[w];
+      words_[w] |= other.words_[w];
+    }
+    count_ = common ? count_bits(words_) : count_ + other.count_;
   }
-  for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g] |= other.groups_[g];
-  count_ = common ? count_bits(words_) : count_ + other.count_;
+  list_if_few();
   return *this;
-}
-
-Bitmap Bitmap::operator~() const {
-  Bitmap result(size_);
-  for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = ~words_[w];
-  result.drop_behind_end();
-  result.count_ = size_ - count_;
-  result.regroup();
-  return result;
 }
 
 Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
@@ -108,11 +164,12 @@ Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
   const std::size_t shift = begin % 64;
   for (std::size_t w = 0; w < result.words_.size(); ++w) {
     const std::size_t from = begin / 64 + w;
-    result.words_[w] = words_[from] >> shift;
-    if (shift && from + 1 < words_.size()) result.words_[w] |= words_[from + 1] << (64 - shift);
+    result.words_[w] = word(from) >> shift;
+    if (shift && from * 64 + 64 < size_) result.words_[w] |= word(from + 1) << (64 - shift);
   }
   result.drop_behind_end();
-  result.recount();
+  result.count_ = count_bits(result.words_);
+  result.list_if_few();
   return result;
 }
 
@@ -124,6 +181,7 @@ Bitmap Bitmap::compress(const Bitmap& rows) const {
     if (test(row)) result.set(place);
     ++place;
   });
+  result.list_if_few();
   return result;
 }
 
@@ -134,6 +192,7 @@ Bitmap Bitmap::spread(const Bitmap& rows) const {
   rows.for_each([&](std::size_t row) {
     if (test(place++)) result.set(row);
   });
+  result.list_if_few();
   return result;
 }
 

@@ -34,6 +34,11 @@ class Allowed {
   /// At most `n` of them, from places evenly spread; takes time for few words where many pass.
   std::vector<std::uint32_t> sample(std::size_t n) const {
     std::vector<std::uint32_t> rows;
+    if (const auto listed = rows_ ? rows_->listed() : std::nullopt) {
+      n = std::min(n, listed->size());
+      for (std::size_t i = 0; i < n; ++i) rows.push_back((*listed)[i * listed->size() / n]);
+      return rows;
+    }
     const std::size_t n_words = (n_visible_ + 63) / 64;
     std::size_t next = 0;  // word that is not looked at yet
     for (std::size_t i = 0; i < n; ++i) {

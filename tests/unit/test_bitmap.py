@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 import engine
 from engine import InvalidArgumentError
 
-masks = npst.arrays(np.bool_, st.integers(0, 200))
-pairs = st.integers(0, 200).flatmap(lambda n: st.tuples(*[npst.arrays(np.bool_, n)] * 2))
+
+
+def of_length(n: int) -> st.SearchStrategy[NDArray[np.bool_]]:
+    """Many rows or few, which are listed."""
+    few = st.sets(st.integers(0, n - 1), max_size=n // 32) if n else st.just(set())
+    return npst.arrays(np.bool_, n) | few.map(lambda rows: np.isin(np.arange(n), [*rows]))
+
+
+lengths = st.integers(0, 200) | st.integers(200, 700)
+masks = lengths.flatmap(of_length)
+pairs = lengths.flatmap(lambda n: st.tuples(of_length(n), of_length(n)))
 
 
 @given(mask=masks)
@@ -45,6 +54,8 @@ def test_algebra(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
     np.testing.assert_array_equal((~~a).to_mask(), left)
     np.testing.assert_array_equal((~(a & b)).to_mask(), (~a | ~b).to_mask())
     np.testing.assert_array_equal(a.to_mask(), left)
+    assert (a == b) == bool((left == right).all())
+    assert ~(a & b) == (~a | ~b)
 
 
 @pytest.mark.parametrize("step", [2, -1])

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,75 +16,74 @@ namespace engine {
 /// Bits that are 1.
 std::size_t count_bits(std::span<const std::uint64_t> words) noexcept;
 
-/// A set of rows, one bit each; 1 = allowed. Bits beyond `size()` are 0. Where members are few, those are found without a look
-/// at the rest.
+/// A set of rows; a row that is in it is allowed. Of many rows it is a bit each, of which those beyond `size()` are 0. Of few it
+/// is a list of them: a search that looks at a hundred rows takes as long again to make and read the bits of all others.
 class Bitmap {
  public:
-  explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64), groups_(n_group_words(size)) {}
+  explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64) {}
   /// Of its words, in which bits beyond `size` are 0 and `count` others 1.
   Bitmap(std::size_t size, std::vector<std::uint64_t> words, std::size_t count)
-      : size_(size), count_(count), words_(std::move(words)), groups_(n_group_words(size)) {
-    regroup();
+      : size_(size), count_(count), words_(std::move(words)) {
+    list_if_few();
   }
 
   static Bitmap from_mask(std::span<const bool> mask);
   static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);
+  /// Of `rows` below `size`, ascending, each once.
+  static Bitmap from_ascending(std::size_t size, std::vector<std::uint32_t> rows);
+  /// Whether so many of `size` rows are listed.
+  static constexpr bool is_few(std::size_t count, std::size_t size) noexcept {
+    return count <= std::min(size / kFewShare, kFewMost);
+  }
 
   std::size_t size() const noexcept { return size_; }
   std::size_t count() const noexcept { return count_; }
-  bool test(std::size_t row) const noexcept { return words_[row / 64] >> (row % 64) & 1; }
+  bool test(std::size_t row) const noexcept {
+    return is_listed() ? std::ranges::binary_search(list_, row) : words_[row / 64] >> (row % 64) & 1;
+  }
   /// Rows 64 i to 64 i + 63.
-  std::uint64_t word(std::size_t i) const noexcept { return words_[i]; }
-  void set(std::size_t row) noexcept {
+  std::uint64_t word(std::size_t i) const noexcept { return is_listed() ? listed_word(i) : words_[i]; }
+  /// The members, ascending, if they are listed.
+  std::optional<std::span<const std::uint32_t>> listed() const noexcept {
+    return is_listed() ? std::optional(std::span<const std::uint32_t>(list_)) : std::nullopt;
+  }
+  // These cannot fail where there are bits, as there are from the first constructor on.
+  void set(std::size_t row) {
+    mark();
     count_ += !test(row);
     words_[row / 64] |= std::uint64_t{1} << (row % 64);
-    groups_[row / kGroup / 64] |= std::uint64_t{1} << (row / kGroup % 64);
   }
-  void reset(std::size_t row) noexcept {
+  void reset(std::size_t row) {
+    mark();
     count_ -= test(row);
     words_[row / 64] &= ~(std::uint64_t{1} << (row % 64));
   }
-  void put(std::size_t row, bool member) noexcept { member ? set(row) : reset(row); }
-  /// Room for `size` bits, so that `resize` cannot fail.
-  void reserve(std::size_t size) {
-    words_.reserve((size + 63) / 64);
-    groups_.reserve(n_group_words(size));
+  void put(std::size_t row, bool member) {
+    if (test(row) != member) member ? set(row) : reset(row);
   }
-  std::size_t nbytes() const noexcept { return (words_.capacity() + groups_.capacity()) * sizeof(words_[0]); }
+  /// Room for `size` bits, so that `resize` cannot fail.
+  void reserve(std::size_t size) { words_.reserve((size + 63) / 64); }
+  std::size_t nbytes() const noexcept { return words_.capacity() * sizeof(words_[0]) + list_.capacity() * sizeof(list_[0]); }
   /// New bits are 0; those beyond `size` are gone.
   void resize(std::size_t size);
-  bool operator==(const Bitmap& other) const { return size_ == other.size_ && words_ == other.words_; }
+  bool operator==(const Bitmap& other) const noexcept;
 
   /// Calls `visit(row)` for every member, ascending.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    constexpr std::size_t kWords = kGroup / 64;
-    const auto first_of = [](std::size_t g, std::uint64_t groups) {
-      return (g * 64 + static_cast<std::size_t>(std::countr_zero(groups))) * kWords;
-    };
-    for (std::size_t g = 0; g < groups_.size(); ++g) {
-      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1)  // as prefetch() of util/prefetch.hpp
-        __builtin_prefetch(words_.data() + first_of(g, groups), 0, 2);
-      for (std::uint64_t groups = groups_[g]; groups; groups &= groups - 1) {
-        const std::size_t first = first_of(g, groups), end = std::min(first + kWords, words_.size());
-        for (std::size_t w = first; w < end; ++w)
-          for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
-            visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
-      }
-    }
+    for (const std::uint32_t row : list_) visit(std::size_t{row});
+    for (std::size_t w = 0; w < words_.size(); ++w)
+      for (std::uint64_t bits = words_[w]; bits; bits &= bits - 1)
+        visit(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
   }
 
-  Bitmap operator&(const Bitmap& other) const {
-    return combine(other, [](auto a, auto b) { return a & b; });
-  }
-  Bitmap operator|(const Bitmap& other) const {
-    return combine(other, [](auto a, auto b) { return a | b; });
-  }
-  Bitmap operator^(const Bitmap& other) const {
-    return combine(other, [](auto a, auto b) { return a ^ b; });
-  }
-  Bitmap operator~() const;
-  /// Of one over as many rows, faster where no row is in both.
+  Bitmap operator&(const Bitmap& other) const;
+  Bitmap operator|(const Bitmap& other) const;
+  Bitmap operator^(const Bitmap& other) const;
+  Bitmap operator~() const& { return ~Bitmap(*this); }
+  Bitmap operator~() &&;
+  // Of one over as many rows; |= is faster where no row is in both.
+  Bitmap& operator&=(const Bitmap& other);
   Bitmap& operator|=(const Bitmap& other);
 
   /// Rows `begin` to `end` of it, counted from 0.
@@ -94,33 +94,28 @@ class Bitmap {
   Bitmap spread(const Bitmap& rows) const;
 
  private:
+  static constexpr std::size_t kFewShare = 64;   // a list of so few takes half of the bits' bytes
+  static constexpr std::size_t kFewMost = 4096;  // so that no walk, which asks for one row after another, gets a list
+
+  bool is_listed() const noexcept { return words_.empty(); }
+  std::uint64_t listed_word(std::size_t i) const noexcept;
+  /// Bits in place of a list.
+  void mark() {
+    if (is_listed()) mark_listed();
+  }
+  void mark_listed();
+  void list_if_few();
   void check_as_long(const Bitmap& other) const {
     if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
-  }
-  template <class Op>
-  Bitmap combine(const Bitmap& other, Op op) const {
-    check_as_long(other);
-    Bitmap result(size_);
-    for (std::size_t w = 0; w < words_.size(); ++w) result.words_[w] = op(words_[w], other.words_[w]);
-    result.recount();
-    return result;
   }
   void drop_behind_end() noexcept {
     if (size_ % 64) words_.back() &= (std::uint64_t{1} << (size_ % 64)) - 1;
   }
-  void recount() noexcept {
-    count_ = count_bits(words_);
-    regroup();
-  }
-  void regroup() noexcept;
-
-  static constexpr std::size_t kGroup = 512;  // rows: a line of memory
-  static constexpr std::size_t n_group_words(std::size_t size) noexcept { return (size + 64 * kGroup - 1) / (64 * kGroup); }
 
   std::size_t size_;
-  std::size_t count_ = 0;  // every search asks for it
-  std::vector<std::uint64_t> words_;
-  std::vector<std::uint64_t> groups_;  // a bit for each: 0 where it has no members
+  std::size_t count_ = 0;             // every search asks for it
+  std::vector<std::uint64_t> words_;  // none where members are listed
+  std::vector<std::uint32_t> list_;
 };
 
 /// A filter has a bit for each of the rows it is asked about.
