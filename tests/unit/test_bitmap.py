@@ -15,7 +15,6 @@ import engine
 from engine import InvalidArgumentError
 
 
-
 def of_length(n: int) -> st.SearchStrategy[NDArray[np.bool_]]:
     """Many rows or few, which are listed."""
     few = st.sets(st.integers(0, n - 1), max_size=n // 32) if n else st.just(set())
