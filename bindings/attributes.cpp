@@ -6,6 +6,7 @@
 
 #include "arrays.hpp"
 #include "engine/attributes.hpp"
+#include "given_predicate.hpp"
 
 namespace engine::bindings {
 namespace {
@@ -299,6 +300,15 @@ void bind_attributes(py::module_& module) {
           },
           py::arg("name"), py::arg("rows"))
       .def("nulls", &Attributes::nulls, py::arg("name"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "rows_as_given",
+          [](const Attributes& attributes, const py::object& predicate) -> std::optional<Bitmap> {
+            GivenPredicate given;
+            if (!given.take(predicate)) return std::nullopt;
+            const py::gil_scoped_release released;
+            return given.rows(attributes);
+          },
+          py::arg("predicate"))
       .def(
           "equal",
           [](const Attributes& attributes, const std::string& name, const py::object& values) {

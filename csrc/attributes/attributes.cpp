@@ -41,6 +41,11 @@ void check_limit(const Column& column, const std::optional<Value>& limit) {
     invalid("a limit of the column '" + column.name + "' is nan, expected a number");
 }
 
+void check_limits(const Column& column, const std::optional<Value>& lo, const std::optional<Value>& hi) {
+  check_limit(column, lo);
+  check_limit(column, hi);
+}
+
 void check_cells(const Column& column, std::size_t n, const Cells& cells) {
   const std::string where = "data of '" + column.name + "'";
   if (cells.values.index() && cells.values.index() != kCells[at(column.type)])
@@ -113,6 +118,30 @@ struct Attributes::State {
       if (row < 0 || static_cast<std::size_t>(row) >= n_rows)
         invalid("rows holds " + std::to_string(row) + ", expected 0 to " + std::to_string(n_rows) + " - 1");
   }
+  void check(const Question& question) const {
+    const Column& asked = column(question.column);
+    if (const auto* const equal = std::get_if<Question::Equal>(&question.what))
+      for (const Value& value : equal->any_of) check_value(asked, value);
+    if (const auto* const between = std::get_if<Question::Between>(&question.what)) check_limits(asked, between->lo, between->hi);
+  }
+  Bitmap answer(const Question& question) const {
+    const Column& asked = column(question.column);
+    Bitmap rows = std::visit(
+        [&]<class What>(const What& what) {
+          if constexpr (std::is_same_v<What, Question::IsNull>)
+            return asked.nulls();
+          else if constexpr (std::is_same_v<What, Question::Equal>)
+            return asked.equal(what.any_of);
+          else if constexpr (std::is_same_v<What, Question::Between>)
+            return asked.between(what);
+          else
+            return asked.contains(what.values, what.mode);
+        },
+        question.what);
+    if (!question.negated) return rows;
+    if (asked.n_nulls() && !std::holds_alternative<Question::IsNull>(question.what)) rows |= asked.nulls();
+    return ~std::move(rows);
+  }
   void truncate(std::size_t n) noexcept {
     for (const auto& column : columns) column->truncate(n);
     n_rows = n;
@@ -125,6 +154,12 @@ Attributes::~Attributes() = default;
 std::size_t Attributes::size() const {
   std::shared_lock lock(state_->mutex);
   return state_->n_rows;
+}
+
+std::optional<ColumnType> Attributes::type(std::string_view name) const {
+  std::shared_lock lock(state_->mutex);
+  const Column* const column = state_->find(name);
+  return column ? std::optional(column->type) : std::nullopt;
 }
 
 std::vector<std::pair<std::string, ColumnType>> Attributes::schema() const {
@@ -232,7 +267,7 @@ Bitmap Attributes::between(std::string_view name, std::optional<Value> lo, std::
                            bool hi_open) const {
   std::shared_lock lock(state_->mutex);
   const Column& column = state_->column(name);
-  for (const auto& limit : {lo, hi}) check_limit(column, limit);
+  check_limits(column, lo, hi);
   return column.between({lo, hi, lo_open, hi_open});
 }
 
@@ -240,13 +275,30 @@ std::size_t Attributes::count_between(std::string_view name, std::optional<Value
                                       bool hi_open) const {
   std::shared_lock lock(state_->mutex);
   const Column& column = state_->column(name);
-  for (const auto& limit : {lo, hi}) check_limit(column, limit);
+  check_limits(column, lo, hi);
   return column.count_between({lo, hi, lo_open, hi_open});
 }
 
 Bitmap Attributes::contains(std::string_view name, std::span<const std::string_view> values, SetMode mode) const {
   std::shared_lock lock(state_->mutex);
   return state_->column(name).contains(values, mode);
+}
+
+Bitmap Attributes::rows(std::span<const Question> questions, bool all) const {
+  std::shared_lock lock(state_->mutex);
+  for (const Question& question : questions) state_->check(question);  // all of them, whether or not the first decide
+  std::optional<Bitmap> rows;
+  for (const Question& question : questions) {
+    if (!rows)
+      rows = state_->answer(question);
+    else if (all)
+      *rows &= state_->answer(question);
+    else
+      *rows |= state_->answer(question);
+    if (rows->count() == (all ? 0 : state_->n_rows)) break;
+  }
+  if (rows) return std::move(*rows);
+  return all ? ~Bitmap(state_->n_rows) : Bitmap(state_->n_rows);
 }
 
 }  // namespace engine

@@ -43,6 +43,7 @@ class BoolColumn final : public Column {
     return {std::move(values), std::move(nulls)};
   }
 
+  std::size_t n_nulls() const noexcept override { return nulls_.count(); }
   Bitmap nulls() const override { return nulls_.over(size_); }
   Bitmap equal(std::span<const Value> any_of) const override {
     const auto [yes, no] = asked(any_of);

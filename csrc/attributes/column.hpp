@@ -15,11 +15,7 @@
 
 namespace engine::attributes {
 
-/// Two optional limits; an open one does not itself count.
-struct Range {
-  std::optional<Value> lo, hi;
-  bool lo_open, hi_open;
-};
+using Range = Question::Between;
 
 /// What columns of all types do. The owner has checked names, lengths, rows and the types of values, and holds the locks.
 class Column {
@@ -43,6 +39,7 @@ class Column {
   virtual void truncate(std::size_t n) noexcept = 0;
   virtual Taken take(std::span<const std::int64_t> rows) const = 0;
 
+  virtual std::size_t n_nulls() const noexcept = 0;
   virtual Bitmap nulls() const = 0;
   virtual Bitmap equal(std::span<const Value>) const { refuse("is compared with no value", "contains"); }
   virtual std::size_t count_equal(std::span<const Value>) const { refuse("is compared with no value", "contains"); }
@@ -97,6 +94,7 @@ class CellColumn : public Column {
     cells_.resize(std::min(n, size()));
   }
 
+  std::size_t n_nulls() const noexcept final { return nulls_.count(); }
   Bitmap nulls() const final { return nulls_.over(size()); }
 
  protected:

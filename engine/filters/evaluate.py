@@ -15,8 +15,8 @@ from .. import _core
 from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
-from .predicate import Group, Leaf, Op, Predicate
-from .schema import Schema, bind, is_bound
+from .predicate import Group, Leaf, Predicate
+from .schema import Schema, bind
 from .values import Value, microseconds
 
 __all__ = ["Attributes", "count", "resolve"]
@@ -60,12 +60,9 @@ def resolve(predicate: object, attributes: Attributes) -> Bitmap:
     InvalidArgumentError
         Unknown columns, values that do not fit their column.
     """
-    asked = as_predicate(predicate)
-    leaves = unmergeable(asked) if isinstance(asked, Group) and "_bound" not in asked.__dict__ else None
-    if leaves is None:
-        return true_rows(bound_to(attributes, asked), attributes)
-    bound = [bound_to(attributes, leaf) for leaf in leaves]  # all of them, whether or not the first decide
-    return combined(cast("Group", asked).op, bound, attributes)
+    if isinstance(attributes, _core.Attributes) and (rows := attributes.rows_as_given(predicate)) is not None:
+        return rows  # a few plain questions, which the core answers in less time than it takes here to look at them
+    return true_rows(bound_to(attributes, as_predicate(predicate)), attributes)
 
 
 def count(predicate: object, attributes: Attributes) -> int:
@@ -83,8 +80,6 @@ def count(predicate: object, attributes: Attributes) -> int:
 def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
     """`bind`, once for a predicate and columns in the core: they show one schema until there is another column."""
     schema = attributes.schema
-    if is_bound(predicate, schema):
-        return cast("Leaf", predicate)
     known, form = predicate.__dict__.get("_bound", (None, None))
     if known is not schema:
         form = bind(predicate, schema)
@@ -93,25 +88,6 @@ def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
         if isinstance(attributes, _core.Attributes):
             predicate.__dict__["_bound"] = schema, form
     return cast("Leaf | Group", predicate if form is None else form)
-
-
-def unmergeable(group: Group) -> list[Leaf] | None:
-    """The leaves of a group that combines, by one operator, questions for different columns; None for other groups.
-
-    The canonical form has the same leaves, and takes longer to find than they take to answer. It is left to say in
-    which order a user's functions are called.
-    """
-    leaves: dict[str, Leaf] = {}
-    pending: list[Predicate] = [group]
-    while pending:
-        term = pending.pop()
-        if isinstance(term, Group) and not term.negated and term.op == group.op:
-            pending.extend(reversed(term.terms))
-        elif type(term) in (IsIn, Between, Contains, IsNull) and (leaf := cast("Leaf", term)).column not in leaves:
-            leaves[leaf.column] = leaf
-        else:
-            return None
-    return [*leaves.values()]
 
 
 def no_rows(attributes: Attributes) -> Bitmap:
@@ -126,21 +102,16 @@ def true_rows(predicate: Leaf | Group, attributes: Attributes) -> Bitmap:
             return rows
         unknown = unknown_rows(predicate, attributes)
         return ~(rows | unknown) if unknown.count() else ~rows
-    return combined(predicate.op, [term.canonical for term in predicate.terms], attributes)
-
-
-def combined(op: Op, terms: Sequence[Leaf | Group], attributes: Attributes) -> Bitmap:
-    """Rows for which all (`op` "and") or any ("or") of bound `terms` are true."""
-    both = op == "and"
-    rows: Bitmap | None = None
-    for term in terms:
-        found = true_rows(term, attributes)
-        rows = found if rows is None else rows & found if both else rows | found
-        if rows.count() == (0 if both else len(attributes)):
+    both = predicate.op == "and"
+    combined: Bitmap | None = None
+    for term in predicate.terms:
+        found = true_rows(term.canonical, attributes)
+        combined = found if combined is None else combined & found if both else combined | found
+        if combined.count() == (0 if both else len(attributes)):
             break
-    if rows is None:
+    if combined is None:
         return ~no_rows(attributes) if both else no_rows(attributes)
-    return rows
+    return combined
 
 
 def unknown_rows(leaf: Leaf, attributes: Attributes) -> Bitmap:

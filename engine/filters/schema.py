@@ -28,7 +28,6 @@ TAKES: dict[ColumnType, tuple[str, tuple[type, ...]]] = {
     "bool": ("True or False", (bool,)),
     "timestamp": ("a datetime or ISO 8601 text", (datetime, str)),
 }
-HELD: dict[ColumnType, type] = {"keyword": str, "int64": int, "float64": float, "bool": bool}
 LEAST, MOST = -(2**63), 2**63 - 1
 
 
@@ -67,8 +66,6 @@ def _(leaf: IsNull, schema: Schema) -> Predicate:
 
 @bound.register
 def _(leaf: IsIn, schema: Schema) -> Predicate:
-    if is_bound(leaf, schema):
-        return leaf
     kind = column_type(leaf.column, schema)
     given = [fitting(value, kind, leaf) for value in leaf.values]
     if kind == "keywords":  # a set equals a value if it holds it
@@ -112,15 +109,6 @@ def fitting(value: Value, kind: ColumnType, leaf: Leaf) -> Any:
     if type(value) not in types:
         raise mismatch(leaf, kind, f"the {type(value).__name__} {show(value)}", expected)
     return as_time(value, f"the value of {show(leaf)}") if kind == "timestamp" else value
-
-
-def is_bound(predicate: Predicate, schema: Schema) -> bool:
-    """Whether a predicate asks for one value as its column holds it, as most do: then that is its bound form."""
-    if type(predicate) is not IsIn or len(predicate.values) != 1:
-        return False
-    value, kind = predicate.values[0], schema.get(predicate.column)
-    is_held = kind is not None and type(value) is HELD.get(kind)
-    return is_held and (not isinstance(value, int) or LEAST <= value <= MOST)
 
 
 def nearest(value: Any, kind: ColumnType) -> Any:

@@ -52,6 +52,26 @@ struct Taken {
 
 enum class SetMode { any, all, exact };
 
+/// What is asked of one column, by values that whoever asks holds.
+struct Question {
+  struct IsNull {};
+  struct Equal {
+    std::vector<Value> any_of;
+  };
+  struct Between {
+    std::optional<Value> lo, hi;  // an open one does not itself count
+    bool lo_open, hi_open;
+  };
+  struct Contains {
+    std::vector<std::string_view> values;
+    SetMode mode;
+  };
+
+  std::string_view column;
+  std::variant<IsNull, Equal, Between, Contains> what;
+  bool negated = false;  // false where the answer is yes, and unknown where it is
+};
+
 /// Typed columns whose cells may be NULL, and the rows that have certain values. NaN is NULL.
 ///
 /// Safe for many threads; changes wait for readers. What fails leaves all columns as they were. What readers need to be fast is
@@ -62,6 +82,8 @@ class Attributes {
   ~Attributes();
 
   std::size_t size() const;
+  /// None where there is no such column.
+  std::optional<ColumnType> type(std::string_view name) const;
   /// In the order in which they were added.
   std::vector<std::pair<std::string, ColumnType>> schema() const;
   std::size_t n_columns() const;
@@ -86,6 +108,8 @@ class Attributes {
   Bitmap equal(std::string_view name, std::span<const Value> any_of) const;
   Bitmap between(std::string_view name, std::optional<Value> lo, std::optional<Value> hi, bool lo_open, bool hi_open) const;
   Bitmap contains(std::string_view name, std::span<const std::string_view> values, SetMode mode) const;
+  /// The rows for which all of `questions`, or any, are true: of no questions, all or none.
+  Bitmap rows(std::span<const Question> questions, bool all) const;
   std::size_t count_equal(std::string_view name, std::span<const Value> any_of) const;
   std::size_t count_between(std::string_view name, std::optional<Value> lo, std::optional<Value> hi, bool lo_open,
                             bool hi_open) const;

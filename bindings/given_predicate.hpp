@@ -1,0 +1,197 @@
+#pragma once
+// Predicates as a caller gave them, for the rows of columns: engine/filters is left what this does not take. A question for rare
+// values is over in a microsecond, and looking at it in Python took ten where a search had just filled the caches.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include <pybind11/gil_safe_call_once.h>
+
+#include "engine/attributes.hpp"
+#include "given.hpp"
+
+namespace engine::bindings {
+
+/// The classes of engine.filters and the names of their attributes; found once.
+struct PredicateTypes {
+  py::object is_in, between, contains, is_null, group;
+  py::str column{"column"}, negated{"negated"}, values{"values"}, null{"null"}, mode{"mode"}, lo{"lo"}, hi{"hi"},
+      lo_open{"lo_open"}, hi_open{"hi_open"}, op{"op"}, terms{"terms"};
+
+  static const PredicateTypes& get() {
+    PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<PredicateTypes> storage;
+    return storage
+        .call_once_and_store_result([] {
+          const auto leaves = py::module_::import("engine.filters.leaves"),
+                     tree = py::module_::import("engine.filters.predicate");
+          PredicateTypes found{leaves.attr("IsIn"), leaves.attr("Between"), leaves.attr("Contains"), leaves.attr("IsNull"),
+                               tree.attr("Group")};
+          for (py::str* name : {&found.column, &found.negated, &found.values, &found.null, &found.mode, &found.lo, &found.hi,
+                                &found.lo_open, &found.hi_open, &found.op, &found.terms}) {
+            PyObject* interned = name->release().ptr();
+            PyUnicode_InternInPlace(&interned);
+            *name = py::reinterpret_steal<py::str>(interned);
+          }
+          return found;
+        })
+        .get_stored();
+  }
+};
+
+inline std::optional<bool> given_bool(py::handle value) {
+  if (!PyBool_Check(value.ptr())) return std::nullopt;
+  return value.ptr() == Py_True;
+}
+
+/// A number or text by its own type.
+inline std::optional<Value> given_value(py::handle value) {
+  if (const auto truth = given_bool(value)) return *truth;
+  if (const auto text = given_text(value)) return *text;
+  if (PyFloat_CheckExact(value.ptr())) return PyFloat_AS_DOUBLE(value.ptr());
+  if (!PyLong_CheckExact(value.ptr())) return std::nullopt;
+  int overflow = 0;
+  const std::int64_t number = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
+  return overflow ? std::nullopt : std::optional<Value>(number);
+}
+
+/// The value as a column of `type` holds it, where that is plain; times are for Python to read.
+inline bool as_held(Value& value, ColumnType type) {
+  constexpr std::int64_t kExact = std::int64_t{1} << 53;  // as float64
+  const auto* const number = std::get_if<std::int64_t>(&value);
+  if (type == ColumnType::float64 && number && -kExact <= *number && *number <= kExact) value = static_cast<double>(*number);
+  switch (type) {
+    case ColumnType::keyword:
+      return std::holds_alternative<std::string_view>(value);
+    case ColumnType::int64:
+      return std::holds_alternative<std::int64_t>(value);
+    case ColumnType::float64:
+      return std::holds_alternative<double>(value) && !std::isnan(std::get<double>(value));
+    case ColumnType::boolean:
+      return std::holds_alternative<bool>(value);
+    default:
+      return false;
+  }
+}
+
+/// One question, or some for different columns, that are plainly right; they point into the predicate.
+class GivenPredicate {
+ public:
+  /// False where it is none of these.
+  bool take(py::handle predicate) {
+    const auto* const type = Py_TYPE(predicate.ptr());
+    if (!is(type, types_.group)) return take_leaf(predicate, type);
+    const auto op = given_text(get(predicate, types_.op));
+    if (!op || (*op != "and" && *op != "or")) return false;
+    all_ = *op == "and";
+    return take_terms(predicate, *op, 0);
+  }
+  /// The rows for which it is true, or none where a value is not of the type of its column. Does not need the GIL.
+  std::optional<Bitmap> rows(const Attributes& attributes) {
+    for (Question& question : questions_) {
+      const std::optional<ColumnType> type = attributes.type(question.column);
+      if (!type || !fits(question, *type)) return std::nullopt;
+    }
+    return attributes.rows(questions_, all_);
+  }
+
+ private:
+  static constexpr std::size_t kMostTerms = 8;  // more are worth a canonical form, which merges what it can
+
+  static bool is(const PyTypeObject* type, const py::object& expected) {
+    return type == reinterpret_cast<PyTypeObject*>(expected.ptr());
+  }
+  /// Kept, so that nothing goes while it is pointed at.
+  py::handle get(py::handle object, const py::str& name) {
+    held_.push_back(py::getattr(object, name));
+    return held_.back();
+  }
+
+  bool take_terms(py::handle group, std::string_view op, std::size_t depth) {
+    const py::handle terms = get(group, types_.terms);
+    if (get(group, types_.negated).ptr() != Py_False || given_text(get(group, types_.op)) != op || depth == kMostTerms ||
+        !PyTuple_CheckExact(terms.ptr()) || py::len(terms) == 0)
+      return false;
+    for (const py::handle term : py::reinterpret_borrow<py::tuple>(terms)) {
+      const auto* const type = Py_TYPE(term.ptr());
+      if (is(type, types_.group) ? !take_terms(term, op, depth + 1) : !take_leaf(term, type)) return false;
+    }
+    return true;
+  }
+
+  bool take_leaf(py::handle leaf, const PyTypeObject* type) {
+    const bool is_in = is(type, types_.is_in), is_range = is(type, types_.between), is_set = is(type, types_.contains);
+    if ((!is_in && !is_range && !is_set && !is(type, types_.is_null)) || questions_.size() == kMostTerms) return false;
+    const auto column = given_text(get(leaf, types_.column));
+    const auto negated = given_bool(get(leaf, types_.negated));
+    if (!column || !negated || std::ranges::any_of(questions_, [&](const Question& q) { return q.column == *column; }))
+      return false;
+    Question question{*column, Question::IsNull(), *negated};
+    if (is_in ? !take_values(leaf, question) : is_range ? !take_limits(leaf, question) : is_set && !take_members(leaf, question))
+      return false;
+    questions_.push_back(std::move(question));
+    return true;
+  }
+  bool take_values(py::handle leaf, Question& question) {
+    const py::handle values = get(leaf, types_.values);
+    if (!PyTuple_CheckExact(values.ptr()) || py::len(values) == 0 || get(leaf, types_.null).ptr() != Py_False) return false;
+    Question::Equal equal;
+    equal.any_of.reserve(py::len(values));
+    for (const py::handle value : py::reinterpret_borrow<py::tuple>(values)) {
+      const auto plain = given_value(value);
+      if (!plain) return false;
+      equal.any_of.push_back(*plain);
+    }
+    question.what = std::move(equal);
+    return true;
+  }
+  bool take_limits(py::handle leaf, Question& question) {
+    const py::handle lo = get(leaf, types_.lo), hi = get(leaf, types_.hi);
+    const auto lo_open = given_bool(get(leaf, types_.lo_open)), hi_open = given_bool(get(leaf, types_.hi_open));
+    Question::Between range{given_value(lo), given_value(hi), lo_open.value_or(false), hi_open.value_or(false)};
+    if (!lo_open || !hi_open || (!range.lo && !lo.is_none()) || (!range.hi && !hi.is_none())) return false;
+    if (!range.lo && !range.hi) return false;
+    question.what = std::move(range);
+    return true;
+  }
+  bool take_members(py::handle leaf, Question& question) {
+    const py::handle values = get(leaf, types_.values);
+    const auto mode = given_text(get(leaf, types_.mode));
+    if (!PyTuple_CheckExact(values.ptr()) || py::len(values) == 0 || !mode) return false;
+    Question::Contains contains;
+    if (*mode == "any")
+      contains.mode = SetMode::any;
+    else if (*mode == "all")
+      contains.mode = SetMode::all;
+    else if (*mode == "exact")
+      contains.mode = SetMode::exact;
+    else
+      return false;
+    contains.values.reserve(py::len(values));
+    for (const py::handle value : py::reinterpret_borrow<py::tuple>(values)) {
+      const auto text = given_text(value);
+      if (!text) return false;
+      contains.values.push_back(*text);
+    }
+    question.what = std::move(contains);
+    return true;
+  }
+
+  static bool fits(Question& question, ColumnType type) {
+    if (auto* const equal = std::get_if<Question::Equal>(&question.what))
+      return std::ranges::all_of(equal->any_of, [&](Value& value) { return as_held(value, type); });
+    if (std::holds_alternative<Question::Contains>(question.what)) return type == ColumnType::keywords;
+    auto* const range = std::get_if<Question::Between>(&question.what);
+    if (!range) return true;
+    return (type == ColumnType::int64 || type == ColumnType::float64) && (!range->lo || as_held(*range->lo, type)) &&
+           (!range->hi || as_held(*range->hi, type));
+  }
+
+  const PredicateTypes& types_ = PredicateTypes::get();
+  std::vector<py::object> held_;
+  std::vector<Question> questions_;
+  bool all_ = true;
+};
+
+}  // namespace engine::bindings
