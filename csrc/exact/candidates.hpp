@@ -69,8 +69,13 @@ class Candidates {
     const std::size_t n_before = rows_.size();
     for (std::size_t i = 0; i < rows.size(); ++i) sink_.offer_upper(distances[i].high);
     const double beyond = PreparedQuery::beyond(limit());
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      if (!(distances[i].low > beyond)) rows_.push_back({distances[i].low, rows[i]});
+    rows_.resize(n_before + rows.size());
+    Row* next = rows_.data() + n_before;
+    for (std::size_t i = 0; i < rows.size(); ++i) {  // which stay, no processor could predict: nothing branches on it
+      *next = {distances[i].low, rows[i]};
+      next += !(distances[i].low > beyond);
+    }
+    rows_.resize(static_cast<std::size_t>(next - rows_.data()));
     return rows_.size() - n_before;
   }
 

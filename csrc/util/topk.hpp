@@ -27,6 +27,7 @@ class TopK {
 
   void push(const T& value) {
     if (!full()) {
+      if (heap_.empty()) heap_.reserve(std::min(k_, kReserved));
       heap_.push_back(value);
       std::push_heap(heap_.begin(), heap_.end());
     } else if (value < worst()) {
@@ -48,12 +49,14 @@ class TopK {
   void replace_worst(const T& value) {
     std::size_t hole = 0;
     for (std::size_t child; (child = 2 * hole + 1) < k_; hole = child) {
-      if (child + 1 < k_ && heap_[child] < heap_[child + 1]) ++child;
+      if (child + 1 < k_) child += heap_[child] < heap_[child + 1];  // which is worse, no processor could predict: no branch
       if (!(value < heap_[child])) break;
       heap_[hole] = heap_[child];
     }
     heap_[hole] = value;
   }
+
+  static constexpr std::size_t kReserved = 64;  // at once: a small search would spend its time on growing
 
   std::size_t k_;
   std::vector<T> heap_;
