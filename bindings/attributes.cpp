@@ -172,9 +172,7 @@ auto ask_for(const py::object& values, Convert&& convert, Ask&& ask) {
 }
 
 SetMode mode_of(const std::string& name) {
-  if (name == "any") return SetMode::any;
-  if (name == "all") return SetMode::all;
-  if (name == "exact") return SetMode::exact;
+  if (const auto mode = find_mode(name)) return *mode;
   invalid("mode is '" + name + "', expected 'any', 'all' or 'exact'");
 }
 

@@ -22,7 +22,7 @@ MaskArray as_mask(const py::object& mask) {
 
 void bind_filter(py::module_& module) {
   py::class_<Bitmap, std::shared_ptr<Bitmap>>(
-      module, "Bitmap", R"(A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
+      module, "Bitmap", R"(A set of rows, a list of few or a bit each: the cheapest form of a filter to keep and to combine.
 
 Parameters
 ----------
@@ -50,6 +50,7 @@ Examples
           py::arg("n"), py::arg("rows"), "The bitmap over `n` rows that holds `rows` (integers).")
       .def("__len__", &Bitmap::size)
       .def("count", &Bitmap::count, "Number of rows allowed.")
+      .def_property_readonly("nbytes", &Bitmap::nbytes, "Bytes of memory.")
       .def(
           "to_mask",
           [](const Bitmap& bitmap) {

@@ -2,9 +2,13 @@
 // Predicates as a caller gave them, for the rows of columns: engine/filters is left what this does not take. A question for rare
 // values is over in a microsecond, and looking at it in Python took ten where a search had just filled the caches.
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <cstdint>
 #include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include <pybind11/gil_safe_call_once.h>
@@ -39,6 +43,13 @@ struct PredicateTypes {
         .get_stored();
   }
 };
+
+inline std::optional<SetMode> find_mode(std::string_view name) {
+  if (name == "any") return SetMode::any;
+  if (name == "all") return SetMode::all;
+  if (name == "exact") return SetMode::exact;
+  return std::nullopt;
+}
 
 inline std::optional<bool> given_bool(py::handle value) {
   if (!PyBool_Check(value.ptr())) return std::nullopt;
@@ -133,17 +144,24 @@ class GivenPredicate {
     questions_.push_back(std::move(question));
     return true;
   }
-  bool take_values(py::handle leaf, Question& question) {
+  /// The values of a leaf; none where one is not plain.
+  template <class Give>
+  auto taken(py::handle leaf, Give give) {
+    std::vector<typename std::invoke_result_t<Give, py::handle>::value_type> result;
     const py::handle values = get(leaf, types_.values);
-    if (!PyTuple_CheckExact(values.ptr()) || py::len(values) == 0 || get(leaf, types_.null).ptr() != Py_False) return false;
-    Question::Equal equal;
-    equal.any_of.reserve(py::len(values));
+    if (!PyTuple_CheckExact(values.ptr())) return result;
+    result.reserve(py::len(values));
     for (const py::handle value : py::reinterpret_borrow<py::tuple>(values)) {
-      const auto plain = given_value(value);
-      if (!plain) return false;
-      equal.any_of.push_back(*plain);
+      auto plain = give(value);
+      if (!plain) return decltype(result)();
+      result.push_back(std::move(*plain));
     }
-    question.what = std::move(equal);
+    return result;
+  }
+  bool take_values(py::handle leaf, Question& question) {
+    auto any_of = taken(leaf, given_value);
+    if (any_of.empty() || get(leaf, types_.null).ptr() != Py_False) return false;
+    question.what = Question::Equal{std::move(any_of)};
     return true;
   }
   bool take_limits(py::handle leaf, Question& question) {
@@ -156,28 +174,13 @@ class GivenPredicate {
     return true;
   }
   bool take_members(py::handle leaf, Question& question) {
-    const py::handle values = get(leaf, types_.values);
-    const auto mode = given_text(get(leaf, types_.mode));
-    if (!PyTuple_CheckExact(values.ptr()) || py::len(values) == 0 || !mode) return false;
-    Question::Contains contains;
-    if (*mode == "any")
-      contains.mode = SetMode::any;
-    else if (*mode == "all")
-      contains.mode = SetMode::all;
-    else if (*mode == "exact")
-      contains.mode = SetMode::exact;
-    else
-      return false;
-    contains.values.reserve(py::len(values));
-    for (const py::handle value : py::reinterpret_borrow<py::tuple>(values)) {
-      const auto text = given_text(value);
-      if (!text) return false;
-      contains.values.push_back(*text);
-    }
-    question.what = std::move(contains);
+    auto members = taken(leaf, given_text);
+    const auto name = given_text(get(leaf, types_.mode));
+    const auto mode = name ? find_mode(*name) : std::nullopt;
+    if (members.empty() || !mode) return false;
+    question.what = Question::Contains{std::move(members), *mode};
     return true;
   }
-
   static bool fits(Question& question, ColumnType type) {
     if (auto* const equal = std::get_if<Question::Equal>(&question.what))
       return std::ranges::all_of(equal->any_of, [&](Value& value) { return as_held(value, type); });

@@ -23,7 +23,7 @@ __all__: list[str] = [
 
 class Bitmap:
     """
-    A set of rows, one bit each: the cheapest form of a filter to keep and to combine.
+    A set of rows, a list of few or a bit each: the cheapest form of a filter to keep and to combine.
 
     Parameters
     ----------
@@ -81,6 +81,11 @@ class Bitmap:
     def to_mask(self) -> numpy.typing.NDArray[numpy.bool]:
         """
         Shape (n_rows,) bool.
+        """
+    @property
+    def nbytes(self) -> int:
+        """
+        Bytes of memory.
         """
 
 class Attributes:

@@ -61,6 +61,7 @@ class Lazy {
     for (const auto& [row, key] : changed_)
       if (row < found.size()) found.put(row, row < n_now && now(row));
     found.resize(n_now);
+    found.compact();
     return found;
   }
   /// The same for a mere number of rows; `before(key)` says whether the index counted a row.

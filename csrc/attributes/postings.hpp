@@ -68,29 +68,36 @@ class Postings {
   /// The rows of any of `codes`, among `n_rows`, which are no fewer than this knows.
   template <class Had>
   Bitmap rows_of(std::span<const std::uint32_t> codes, std::size_t n_rows, Had&& had) const {
-    std::optional<Bitmap> marked;
-    std::vector<std::uint32_t> listed;
+    std::vector<std::uint32_t> listed;  // while all are few
+    Bitmap marked(0);
+    const auto mark = [&] {
+      marked.reserve(n_rows);
+      marked.resize(n_rows_);
+      for (const std::uint32_t row : listed) marked.set(row);
+      listed.clear();
+    };
     for (const std::uint32_t code : codes) {
       if (const auto frequent = frequent_.find(code); frequent == frequent_.end()) {
         append(code, had, listed);
-      } else if (marked) {
-        *marked |= frequent->second;
+        if (marked.size() || !Bitmap::is_few(listed.size(), n_rows)) mark();
+      } else if (marked.size()) {
+        marked |= frequent->second;
       } else {
-        marked.emplace(0).reserve(n_rows);  // of exactly that many rows, whatever came since
-        *marked = frequent->second;
+        marked.reserve(n_rows);  // of exactly that many rows, whatever came since
+        marked = frequent->second;
+        mark();
       }
     }
-    if (!marked && Bitmap::is_few(listed.size(), n_rows)) {
-      if (codes.size() > 1) {
-        std::ranges::sort(listed);
-        listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
-      }
-      return Bitmap::from_ascending(n_rows, std::move(listed));
+    if (marked.size()) {
+      marked.resize(n_rows);
+      marked.compact();
+      return marked;
     }
-    if (!marked) marked.emplace(0);
-    marked->resize(n_rows);
-    for (const std::uint32_t row : listed) marked->set(row);
-    return std::move(*marked);
+    if (codes.size() > 1) {
+      std::ranges::sort(listed);
+      listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
+    }
+    return Bitmap::from_ascending(n_rows, std::move(listed));
   }
 
  private:

@@ -12,8 +12,8 @@ namespace engine::attributes {
 
 /// The rows of a column of numbers by their values, without those that are NULL.
 ///
-/// Sixteen steps keep the set of all rows before them, so that a slice of any length is the difference of two of those sets and
-/// of no more than a sixteenth of the rows.
+/// Forty steps keep the set of all rows before them, so that a slice of any length is the difference of two of those sets and
+/// of no more than a fortieth of the rows.
 class SortedRows {
  public:
   template <class T>

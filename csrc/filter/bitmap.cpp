@@ -35,15 +35,16 @@ std::uint64_t Bitmap::listed_word(std::size_t i) const noexcept {
 void Bitmap::mark_listed() {
   words_.resize((size_ + 63) / 64);
   for (const std::uint32_t row : list_) words_[row / 64] |= std::uint64_t{1} << (row % 64);
-  list_ = {};
+  std::vector<std::uint32_t>().swap(list_);  // gives its memory back, which an assignment of {} would keep
 }
 
-void Bitmap::list_if_few() {
+void Bitmap::compact() {
   if (is_listed() || !is_few(count_, size_)) return;
-  std::vector<std::uint32_t> rows(count_);
-  for_each([next = rows.data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
+  std::vector<std::uint32_t> rows;
+  rows.reserve(count_);
+  for_each([&](std::size_t row) { rows.push_back(static_cast<std::uint32_t>(row)); });
   list_ = std::move(rows);
-  words_ = {};
+  std::vector<std::uint64_t>().swap(words_);
 }
 
 Bitmap Bitmap::from_mask(std::span<const bool> mask) {
@@ -60,7 +61,7 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
   result.count_ = count_bits(result.words_);
   for (; row < mask.size(); ++row)
     if (bytes[row]) result.set(row);
-  result.list_if_few();
+  result.compact();
   return result;
 }
 
@@ -71,7 +72,7 @@ Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
       invalid("rows holds " + std::to_string(row) + ", expected 0 to " + std::to_string(size) + " - 1");
     result.set(static_cast<std::size_t>(row));
   }
-  result.list_if_few();
+  result.compact();
   return result;
 }
 
@@ -121,7 +122,7 @@ Bitmap Bitmap::operator~() && {
   for (std::uint64_t& word : words_) word = ~word;
   drop_behind_end();
   count_ = size_ - count_;
-  list_if_few();
+  compact();
   return std::move(*this);
 }
 
@@ -134,7 +135,7 @@ Bitmap& Bitmap::operator&=(const Bitmap& other) {
   } else {
     for (std::size_t w = 0; w < words_.size(); ++w) words_[w] &= other.words_[w];
     count_ = count_bits(words_);
-    list_if_few();
+    compact();
   }
   return *this;
 }
@@ -152,7 +153,7 @@ Bitmap& Bitmap::operator|=(const Bitmap& other) {
     }
     count_ = common ? count_bits(words_) : count_ + other.count_;
   }
-  list_if_few();
+  compact();
   return *this;
 }
 
@@ -160,39 +161,70 @@ Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
   if (begin > end || end > size_)
     invalid("the slice is " + std::to_string(begin) + " to " + std::to_string(end) + ", expected within " +
             std::to_string(size_) + " rows");
+  if (is_listed()) {
+    std::vector<std::uint32_t> rows(std::ranges::lower_bound(list_, begin), std::ranges::lower_bound(list_, end));
+    for (std::uint32_t& row : rows) row -= static_cast<std::uint32_t>(begin);
+    return from_ascending(end - begin, std::move(rows));
+  }
   Bitmap result(end - begin);
   const std::size_t shift = begin % 64;
   for (std::size_t w = 0; w < result.words_.size(); ++w) {
     const std::size_t from = begin / 64 + w;
-    result.words_[w] = word(from) >> shift;
-    if (shift && from * 64 + 64 < size_) result.words_[w] |= word(from + 1) << (64 - shift);
+    result.words_[w] = words_[from] >> shift;
+    if (shift && from + 1 < words_.size()) result.words_[w] |= words_[from + 1] << (64 - shift);
   }
   result.drop_behind_end();
   result.count_ = count_bits(result.words_);
-  result.list_if_few();
+  result.compact();
   return result;
 }
 
 Bitmap Bitmap::compress(const Bitmap& rows) const {
   if (rows.size_ != size_) invalid("rows has " + std::to_string(rows.size_) + " rows, expected " + std::to_string(size_));
+  if (is_listed() && !rows.is_listed()) {
+    std::vector<std::uint32_t> places;
+    std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
+    for (const std::uint32_t row : list_) {
+      n_before += count_bits({rows.words_.data() + w, row / 64 - w});
+      w = row / 64;
+      const std::uint64_t earlier = rows.words_[w] & ((std::uint64_t{1} << (row % 64)) - 1);
+      if (rows.test(row)) places.push_back(static_cast<std::uint32_t>(n_before + count_bits({&earlier, 1})));
+    }
+    return from_ascending(rows.count_, std::move(places));
+  }
   Bitmap result(rows.count_);
   std::size_t place = 0;
   rows.for_each([&](std::size_t row) {
     if (test(row)) result.set(place);
     ++place;
   });
-  result.list_if_few();
+  result.compact();
   return result;
 }
 
 Bitmap Bitmap::spread(const Bitmap& rows) const {
   if (rows.count_ != size_) invalid("rows holds " + std::to_string(rows.count_) + " rows, expected " + std::to_string(size_));
+  if (is_listed() && !rows.is_listed()) {
+    constexpr std::size_t kStep = 31;  // words at a time, as they are counted
+    std::vector<std::uint32_t> found;
+    std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
+    for (const std::uint32_t place : list_) {
+      for (const std::size_t step : {kStep, std::size_t{1}})
+        for (std::size_t n;
+             w + step <= rows.words_.size() && n_before + (n = count_bits({rows.words_.data() + w, step})) <= place; w += step)
+          n_before += n;
+      std::uint64_t members = rows.words_[w];
+      for (std::size_t earlier = place - n_before; earlier > 0; --earlier) members &= members - 1;
+      found.push_back(static_cast<std::uint32_t>(w * 64 + static_cast<std::size_t>(std::countr_zero(members))));
+    }
+    return from_ascending(rows.size_, std::move(found));
+  }
   Bitmap result(rows.size_);
   std::size_t place = 0;
   rows.for_each([&](std::size_t row) {
     if (test(place++)) result.set(row);
   });
-  result.list_if_few();
+  result.compact();
   return result;
 }
 

@@ -69,6 +69,7 @@ Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
   Bitmap rows(state_->size());
   for (const std::int64_t id : ids) rows.set(state_->row_of(id));
+  rows.compact();
   return rows;
 }
 

@@ -147,14 +147,8 @@ Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   const State& s = *state_;
   Bitmap rows(s.n_visible);
   for (const std::int64_t id : ids) rows.set(s.row_of_live(id));
-  if (s.dead.count() == 0) return rows;
-  Bitmap live(s.n_live());
-  std::size_t place = 0;
-  (~s.dead).for_each([&](std::size_t row) {
-    if (rows.test(row)) live.set(place);
-    ++place;
-  });
-  return live;
+  rows.compact();
+  return s.dead.count() ? rows.compress(~s.dead) : rows;
 }
 
 SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,

@@ -56,7 +56,7 @@ class PredicateCache:
                 self._kept.move_to_end(key)
                 return found[0]
         rows = resolve(canonical, attributes)
-        nbytes = len(rows) // 8 + predicate_bytes(canonical)
+        nbytes = rows.nbytes + predicate_bytes(canonical)
         with self._lock:
             if nbytes <= self.max_bytes and key not in self._kept:
                 self._kept[key] = rows, nbytes

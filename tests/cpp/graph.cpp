@@ -468,7 +468,10 @@ void test_choose_ef() {
   CHECK(choose_ef(points, 10, 1.0) == 40 && choose_ef(points, 100, 0.9) == 0 && choose_ef(points, 50, 0.9) == 0);
   // A quarter is missed by 20, a sixteenth by 80: between them an eighth by 40.
   CHECK(choose_ef({{10, 20, 0.75f, 0}, {10, 80, 0.9375f, 0}}, 10, 0.875) == 40);
-  CHECK(choose_ef(points, 1, 0.9) == 0 && choose_ef(points, 1, 0.875) == 8);  // less its error
+  // All were found by 30, as far as could be seen: that is no reason for a walk that is hardly longer than 20.
+  CHECK(choose_ef({{10, 20, 0.9f, 0}, {10, 30, 1, 0}}, 10, 0.99) == 29);
+  CHECK(choose_ef({{10, 20, 0.75f, 0.875f}, {10, 30, 1, 0.03125f}}, 10, 0.95) == 30);  // with an error as large as itself
+  CHECK(choose_ef(points, 1, 0.9) == 0 && choose_ef(points, 1, 0.875) == 8);           // less its error
   CHECK(choose_ef(points, 10, std::nan("")) == 0 && choose_ef(points, 10, 1.1) == 0);
   for (const double recall : {0.5, 0.7, 0.85}) {
     std::size_t before = 0;

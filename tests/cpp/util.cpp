@@ -1,8 +1,10 @@
 // The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <unordered_map>
@@ -212,8 +214,67 @@ void test_sparse_bitmap() {
   }
 }
 
+/// Few rows are a list, which is the same set in every respect as bits, and takes their place and memory.
+void test_listed_bitmap() {
+  std::mt19937_64 random(8);
+  for (const std::size_t size : {std::size_t{64}, std::size_t{4'097}, std::size_t{100'000}, std::size_t{1'000'003}}) {
+    std::vector<std::uint32_t> rows;
+    for (std::size_t i = 0; i < std::min<std::size_t>(size / 64, 300); ++i)
+      rows.push_back(static_cast<std::uint32_t>(random() % size));
+    std::ranges::sort(rows);
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    const Bitmap listed = Bitmap::from_ascending(size, rows);
+    Bitmap marked(size), wide(size);
+    for (const std::uint32_t row : rows) marked.set(row);
+    for (std::size_t row = 0; row < size; row += 1 + random() % 3) wide.set(row);
+    CHECK(listed.listed() && std::ranges::equal(*listed.listed(), rows) && !marked.listed() && !wide.listed());
+    CHECK(listed == marked && marked == listed && listed.count() == rows.size());
+    for (std::size_t row = 0; row < size; ++row) CHECK(listed.test(row) == marked.test(row));
+    for (std::size_t w = 0; w < (size + 63) / 64; ++w) CHECK(listed.word(w) == marked.word(w));
+    Bitmap compact = marked;
+    compact.compact();
+    CHECK(compact.listed() && compact == listed && compact.nbytes() <= 4 * rows.size() + 64);
+    for (const Bitmap& other : {wide, listed, ~wide, Bitmap(size)}) {
+      CHECK((listed & other) == (marked & other) && (other & listed) == (marked & other));
+      CHECK((listed | other) == (marked | other) && (other | listed) == (marked | other));
+      CHECK((listed ^ other) == (marked ^ other) && ~listed == ~marked);
+      CHECK(listed.compress(other) == marked.compress(other) && other.compress(listed) == other.compress(marked));
+      CHECK(listed.compress(other).spread(other) == (listed & other));
+      CHECK(other.compress(listed).spread(listed) == (listed & other));
+    }
+    for (const auto& [begin, end] : {std::pair(std::size_t{0}, size), {size / 3, size / 2}, {size, size}, {1, size - 1}})
+      CHECK(listed.slice(begin, end) == marked.slice(begin, end));
+    Bitmap itself = listed;
+    itself &= itself;
+    itself |= itself;
+    CHECK(itself == listed && itself.listed());
+    for (const std::size_t other : {size / 2, size + 1, std::size_t{0}}) {
+      Bitmap shorter = listed, bits = marked;
+      shorter.resize(other);
+      bits.resize(other);
+      CHECK(shorter == bits && shorter.count() == bits.count());
+      shorter.resize(size);  // as after nothing had been taken away
+      bits.resize(size);
+      CHECK(shorter == bits);
+      shorter.set(size - 1);
+      bits.set(size - 1);
+      shorter.reset(size / 3);
+      bits.reset(size / 3);
+      shorter.put(size / 4, !bits.test(size / 4));
+      bits.put(size / 4, !bits.test(size / 4));
+      CHECK(shorter == bits && shorter.count() == bits.count());
+    }
+  }
+  std::vector<std::uint32_t> many(4097);  // more than a list may have, of however many rows
+  std::iota(many.begin(), many.end(), 5u);
+  CHECK(!Bitmap::from_ascending(10'000'000, many).listed() && Bitmap::from_ascending(10'000'000, many).count() == 4097);
+  many.pop_back();
+  CHECK(Bitmap::from_ascending(10'000'000, many).listed());
+}
+
 int main() {
   test_sparse_bitmap();
+  test_listed_bitmap();
   test_id_map();
   test_id_map_grows();
   test_buffer();

@@ -24,7 +24,7 @@ class Bitmap {
   /// Of its words, in which bits beyond `size` are 0 and `count` others 1.
   Bitmap(std::size_t size, std::vector<std::uint64_t> words, std::size_t count)
       : size_(size), count_(count), words_(std::move(words)) {
-    list_if_few();
+    compact();
   }
 
   static Bitmap from_mask(std::span<const bool> mask);
@@ -47,7 +47,7 @@ class Bitmap {
   std::optional<std::span<const std::uint32_t>> listed() const noexcept {
     return is_listed() ? std::optional(std::span<const std::uint32_t>(list_)) : std::nullopt;
   }
-  // These cannot fail where there are bits, as there are from the first constructor on.
+  // These cannot fail where there are bits, as there are from the first constructor on, or from the first `resize` to some rows.
   void set(std::size_t row) {
     mark();
     count_ += !test(row);
@@ -66,6 +66,8 @@ class Bitmap {
   std::size_t nbytes() const noexcept { return words_.capacity() * sizeof(words_[0]) + list_.capacity() * sizeof(list_[0]); }
   /// New bits are 0; those beyond `size` are gone.
   void resize(std::size_t size);
+  /// Becomes a list if members are few, after changes one by one.
+  void compact();
   bool operator==(const Bitmap& other) const noexcept;
 
   /// Calls `visit(row)` for every member, ascending.
@@ -104,7 +106,6 @@ class Bitmap {
     if (is_listed()) mark_listed();
   }
   void mark_listed();
-  void list_if_few();
   void check_as_long(const Bitmap& other) const {
     if (other.size_ != size_) invalid("other has " + std::to_string(other.size_) + " rows, expected " + std::to_string(size_));
   }

@@ -61,6 +61,13 @@ def by_python(predicate: Predicate, attributes: _core.Attributes) -> Bitmap:
         col("broken") >= 70,
         col("broken") < 1.5,
         col("broken") == 2,
+        col("broken") == 2**53,
+        col("broken") < -(2**53),
+        col("broken") == -0.0,
+        col("whole") > 2**63 - 1,
+        col("whole") < -(2**63),
+        ~col("time").is_null(),
+        Group("or", (Group("or", (col("whole") == 3,)), col("flag") == True)),  # noqa: E712
         col("flag") == True,  # noqa: E712
         col("flag") != True,  # noqa: E712
         col("tags").contains("t1"),
@@ -95,7 +102,7 @@ class Mine(IsIn):
         col("keyword").isin(["v1", None]),
         col("whole") == 2.5,
         col("whole") > 2**63,
-        col("broken") == 2**60,
+        col("broken") == 2**53 + 1,
         col("time") > datetime(1970, 1, 1, tzinfo=UTC),
         col("tags") == "t1",
         col("tags").contains_any([]),
@@ -150,6 +157,17 @@ def test_many_terms(n_terms: int) -> None:
         predicate &= col(f"c{i}") == 1
     assert (attributes.rows_as_given(predicate) is not None) == (n_terms <= 8)
     assert resolve(predicate, attributes).rows().tolist() == [0]
+
+
+def test_a_column_that_comes_between_is_found() -> None:
+    attributes = _core.Attributes()
+    attributes.append(2, {})
+    asked = col("late").is_null()
+    assert attributes.rows_as_given(asked) is None
+    attributes.add_column("late", "keyword")
+    found = attributes.rows_as_given(asked)
+    assert found is not None
+    assert found.count() == 2
 
 
 @given(specs, rows)

@@ -46,7 +46,7 @@ def test_the_least_lately_used_goes_first() -> None:
 
 
 def test_what_does_not_fit_is_not_kept() -> None:
-    cache = PredicateCache(3000)
+    cache = PredicateCache(2500)
     assert cache.resolve(year == 1, ROWS).count() == 200
     assert (len(cache), cache.nbytes) == (0, 0)
     long = PredicateCache(100_000)
