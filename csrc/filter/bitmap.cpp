@@ -25,6 +25,8 @@ std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
   return count;
 }
 
+bool Bitmap::lists(std::size_t row) const noexcept { return std::ranges::binary_search(list_, row); }
+
 std::uint64_t Bitmap::listed_word(std::size_t i) const noexcept {
   std::uint64_t word = 0;
   for (auto row = std::ranges::lower_bound(list_, i * 64); row != list_.end() && *row / 64 == i; ++row)

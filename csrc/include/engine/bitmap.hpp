@@ -38,9 +38,7 @@ class Bitmap {
 
   std::size_t size() const noexcept { return size_; }
   std::size_t count() const noexcept { return count_; }
-  bool test(std::size_t row) const noexcept {
-    return is_listed() ? std::ranges::binary_search(list_, row) : words_[row / 64] >> (row % 64) & 1;
-  }
+  bool test(std::size_t row) const noexcept { return is_listed() ? lists(row) : words_[row / 64] >> (row % 64) & 1; }
   /// Rows 64 i to 64 i + 63.
   std::uint64_t word(std::size_t i) const noexcept { return is_listed() ? listed_word(i) : words_[i]; }
   /// The members, ascending, if they are listed.
@@ -100,6 +98,8 @@ class Bitmap {
   static constexpr std::size_t kFewMost = 4096;  // so that no walk, which asks for one row after another, gets a list
 
   bool is_listed() const noexcept { return words_.empty(); }
+  // Not to be inlined where they are asked for, as walks ask `test` of one row after another.
+  bool lists(std::size_t row) const noexcept;
   std::uint64_t listed_word(std::size_t i) const noexcept;
   /// Bits in place of a list.
   void mark() {
