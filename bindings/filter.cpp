@@ -22,7 +22,7 @@ MaskArray as_mask(const py::object& mask) {
 
 void bind_filter(py::module_& module) {
   py::class_<Bitmap, std::shared_ptr<Bitmap>>(
-      module, "Bitmap", R"(A set of rows, a list of few or a bit each: the cheapest form of a filter to keep and to combine.
+      module, "Bitmap", R"(A set of rows, listed or a bit each: the cheapest form of a filter to keep and to combine.
 
 Parameters
 ----------

@@ -23,7 +23,7 @@ __all__: list[str] = [
 
 class Bitmap:
     """
-    A set of rows, a list of few or a bit each: the cheapest form of a filter to keep and to combine.
+    A set of rows, listed or a bit each: the cheapest form of a filter to keep and to combine.
 
     Parameters
     ----------

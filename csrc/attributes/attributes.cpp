@@ -286,7 +286,7 @@ Bitmap Attributes::contains(std::string_view name, std::span<const std::string_v
 
 Bitmap Attributes::rows(std::span<const Question> questions, bool all) const {
   std::shared_lock lock(state_->mutex);
-  for (const Question& question : questions) state_->check(question);  // values of all, whether or not the first decide
+  for (const Question& question : questions) state_->check(question);  // of all of them, even where the first decides
   std::optional<Bitmap> rows;
   for (const Question& question : questions) {
     if (!rows)

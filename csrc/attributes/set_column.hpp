@@ -52,15 +52,20 @@ class SetColumn final : public CellColumn<std::uint32_t> {
     const Postings& index = postings();
     const std::size_t n_rows = index_.n_rows(size());
     if (mode == SetMode::any) return index_.corrected(index.rows_of(codes, n_rows, had()), size(), is_right);
-    Bitmap found(n_rows);
     if (n_values == 0) {
+      Bitmap found(n_rows);
       for (std::size_t row = 0; row < size(); ++row) found.put(row, is_right(row));
-    } else if (codes.size() == n_values) {
+      return index_.corrected(std::move(found), size(), is_right);
+    }
+    std::vector<std::uint32_t> found;
+    if (codes.size() == n_values) {
       auto [candidates, have_all] = rows_of_rarest(index, codes);
       if (have_all && mode == SetMode::all) return index_.corrected(std::move(candidates), size(), is_right);
-      candidates.for_each([&](std::size_t row) { found.put(row, row < size() && is_right(row)); });
+      candidates.for_each([&](std::size_t row) {
+        if (row < size() && is_right(row)) found.push_back(static_cast<std::uint32_t>(row));
+      });
     }
-    return index_.corrected(std::move(found), size(), is_right);
+    return index_.corrected(Bitmap::from_ascending(n_rows, std::move(found)), size(), is_right);
   }
 
  private:

@@ -15,11 +15,11 @@ double ef_at(const std::vector<CalibrationPoint>& points, std::size_t k, double 
     const double sure = double{point.recall} - point.error;
     if (sure >= recall) {
       if (ef_before == 0 || sure <= before) return point.ef;
-      // What is missed falls about as a power of ef. Where the longer walk missed nothing it could have missed less than there
-      // was to see: then it counts as if it had missed a sixteenth, or as little as is asked for.
-      const auto less_missed = [&](double reached) { return std::log((1 - before) / std::max(1 - reached, 1e-9)); };
-      const double asked = less_missed(recall), most = std::min(less_missed(sure), std::max(asked, std::log(16.0)));
-      return ef_before * std::pow(point.ef / ef_before, asked / most);
+      // What is missed falls about as a power of ef. A walk that missed nothing does not show how steeply: one step is taken to
+      // leave no less than a sixteenth.
+      const auto fallen_to = [&](double reached) { return std::log((1 - before) / std::max(1 - reached, 1e-9)); };
+      const double asked = fallen_to(recall), most = std::min(fallen_to(sure), std::log(16.0));
+      return asked < most ? ef_before * std::pow(point.ef / ef_before, asked / most) : point.ef;
     }
     ef_before = point.ef;
     before = sure;

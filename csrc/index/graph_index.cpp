@@ -148,7 +148,8 @@ Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   Bitmap rows(s.n_visible);
   for (const std::int64_t id : ids) rows.set(s.row_of_live(id));
   rows.compact();
-  return s.dead.count() ? rows.compress(~s.dead) : rows;
+  if (s.dead.count()) return rows.compress(~s.dead);
+  return rows;
 }
 
 SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,

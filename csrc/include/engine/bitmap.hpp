@@ -95,7 +95,7 @@ class Bitmap {
 
  private:
   static constexpr std::size_t kFewShare = 64;   // a list of so few takes half of the bits' bytes
-  static constexpr std::size_t kFewMost = 4096;  // so that no walk, which asks for one row after another, gets a list
+  static constexpr std::size_t kFewMost = 4096;  // walks, which ask for one row after another, get bits
 
   bool is_listed() const noexcept { return words_.empty(); }
   // Not to be inlined where they are asked for, as walks ask `test` of one row after another.
