@@ -1,5 +1,6 @@
 #pragma once
 // numpy arrays as the views that the core takes, and back.
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +26,12 @@ inline MatrixView view(const FloatMatrix& array, const char* name) {
   return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
 }
 
+/// A new reference.
+inline py::object made(PyObject* object) {
+  if (!object) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(object);
+}
+
 template <class T>
 std::span<const T> flat(const py::array_t<T, py::array::c_style>& array, const char* name) {
   if (array.ndim() != 1) invalid(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, expected 1");
@@ -42,6 +49,17 @@ inline IdArray as_rows(const py::object& rows) {
     invalid("rows has dtype " + (array ? kind_of(array) : "object") + ", expected integers");
   }
   return IdArray::ensure(array.attr("astype")("int64"));
+}
+
+/// Not initialised. py::array_t makes vectors of its shape and strides, in half the time of a search of few rows.
+template <class T>
+py::array_t<T> new_matrix(std::size_t n_rows, std::size_t n_columns) {
+  const auto& numpy = py::detail::npy_api::get();
+  const std::array shape{static_cast<Py_intptr_t>(n_rows), static_cast<Py_intptr_t>(n_columns)};
+  return py::reinterpret_steal<py::array_t<T>>(
+      made(numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, py::dtype::of<T>().release().ptr(), 2, shape.data(), nullptr, nullptr,
+                                       0, nullptr))
+          .release());
 }
 
 template <class T>

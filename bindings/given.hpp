@@ -59,7 +59,8 @@ inline std::optional<Effort> given_effort(py::handle recall, py::handle ef) {
 /// No filter is one that lets all pass.
 inline std::optional<const Bitmap*> given_filter(py::handle value) {
   if (value.is_none()) return nullptr;
-  return py::isinstance<Bitmap>(value) ? std::optional<const Bitmap*>(&value.cast<const Bitmap&>()) : std::nullopt;
+  py::detail::make_caster<Bitmap> filter;
+  return filter.load(value, false) ? std::optional<const Bitmap*>(&py::detail::cast_op<const Bitmap&>(filter)) : std::nullopt;
 }
 
 }  // namespace engine::bindings

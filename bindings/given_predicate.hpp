@@ -89,6 +89,8 @@ inline bool as_held(Value& value, ColumnType type) {
 /// One question, or some for different columns, that are plainly right; they point into the predicate.
 class GivenPredicate {
  public:
+  GivenPredicate() { held_.reserve(16); }
+
   /// False where it is none of these.
   bool take(py::handle predicate) {
     const auto* const type = Py_TYPE(predicate.ptr());

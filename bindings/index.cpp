@@ -56,9 +56,8 @@ std::string name_of(Executor executor) { return std::string(kExecutors[static_ca
 template <class Work>
 Result collect(const MatrixView& queries, std::size_t k, Metric metric, Work&& work) {
   if (k < 1) invalid("k is 0, expected at least 1");
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(queries.n_rows), static_cast<py::ssize_t>(k)};
-  py::array_t<std::int64_t> ids(shape);
-  py::array_t<float> distances(shape);
+  auto ids = new_matrix<std::int64_t>(queries.n_rows, k);
+  auto distances = new_matrix<float>(queries.n_rows, k);
   std::int64_t* const id_data = ids.mutable_data();
   float* const distance_data = distances.mutable_data();
   const SearchStats stats = without_gil([&](Cancel& cancel) { return work(cancel, id_data, distance_data); });
@@ -196,7 +195,7 @@ void bind_common(py::class_<Index>& kind) {
             const SearchOptions options{filter ? filter->get() : nullptr, n_threads, strategy_of(strategy)};
             RangeHits hits = without_gil([&](Cancel& cancel) { return index.range_search(rows, radius, options, cancel); });
             return py::make_tuple(to_array(std::move(hits.offsets)), to_array(std::move(hits.ids)),
-                                  to_array(std::move(hits.distances)), to_tuple(hits.stats));
+                                  to_array(std::move(hits.distances)), to_stats(hits.stats));
           },
           py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
       .def("search_as_given", &search_as_given<Index>, py::arg("queries"), py::arg("k"), py::arg("recall"), py::arg("ef"),

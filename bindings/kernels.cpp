@@ -58,6 +58,13 @@ void bind_kernels(py::module_& module) {
   py::class_<Kernels> kernels(module, "kernels", "Single kernels of the active instruction set, for tests and the bench.");
   kernels.def_static("query_limit", [] { return kernels::active().query_limit; }, "Largest |q| that the int8 tile kernel takes.");
   kernels.def_static(
+      "squared_norm",
+      [](const py::array& b, const std::string& dtype) {
+        const auto dim = static_cast<std::size_t>(b.size());
+        return kernels::active().squared_norm[static_cast<int>(dtype_of(dtype))](typed(b, dtype, dim), dim);
+      },
+      py::arg("b"), py::arg("dtype"));
+  kernels.def_static(
       "dot_norm",
       [](const FloatMatrix& a, const py::array& b, const std::string& dtype) {
         const auto x = flat(a, "a");

@@ -1,7 +1,9 @@
 #pragma once
 // engine.types.SearchResult and SearchStats, made without their constructors: in Python these take a third of a small search.
 #include <array>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <pybind11/gil_safe_call_once.h>
 
@@ -10,16 +12,13 @@
 
 namespace engine::bindings {
 
-inline py::tuple to_tuple(const SearchStats& stats) {
-  return py::make_tuple(stats.strategy, stats.n_scored, stats.n_rescored, stats.selectivity, stats.seconds, stats.executor,
-                        stats.n_fallbacks);
-}
-
 inline const char* name_of(Metric metric) { return metric == Metric::cosine ? "cosine" : metric == Metric::ip ? "ip" : "l2"; }
 
-/// A SearchResult, for stubs to say so.
-class Result : public py::object {
- public:
+/// A SearchResult and SearchStats, for stubs to say so.
+struct Result : py::object {
+  using py::object::object;
+};
+struct Stats : py::object {
   using py::object::object;
 };
 
@@ -40,20 +39,34 @@ struct ResultTypes {
         })
         .get_stored();
   }
-  static py::object made(PyObject* object) {
-    if (!object) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(object);
-  }
 };
+
+/// One object for each literal of the core, found by where that lies; needs the GIL.
+inline py::object literal(std::string_view text) {
+  using Known = std::vector<std::pair<const char*, py::object>>;
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Known> storage;
+  Known& known = storage.call_once_and_store_result([] { return Known(); }).get_stored();
+  for (const auto& [where, object] : known)
+    if (where == text.data()) return object;
+  return known.emplace_back(text.data(), py::str(text)).second;
+}
+
+inline Stats to_stats(const SearchStats& stats) {
+  const std::array<py::object, 7> fields{literal(stats.strategy),     py::cast(stats.n_scored), py::cast(stats.n_rescored),
+                                         py::cast(stats.selectivity), py::cast(stats.seconds),  literal(stats.executor),
+                                         py::cast(stats.n_fallbacks)};
+  auto* const type = reinterpret_cast<PyTypeObject*>(ResultTypes::get().stats.ptr());
+  py::object tuple = made(type->tp_alloc(type, fields.size()));  // of a type derived from it
+  for (std::size_t i = 0; i < fields.size(); ++i) PyTuple_SET_ITEM(tuple.ptr(), i, fields[i].inc_ref().ptr());
+  return py::reinterpret_steal<Stats>(tuple.release());
+}
 
 inline Result to_result(py::array ids, py::array distances, Metric metric, const SearchStats& stats) {
   const ResultTypes& types = ResultTypes::get();
   auto* const type = reinterpret_cast<PyTypeObject*>(types.result.ptr());
-  auto* const stats_type = reinterpret_cast<PyTypeObject*>(types.stats.ptr());
-  const std::array<py::object, 5> values{
-      std::move(ids), std::move(distances), py::str(name_of(metric)),
-      ResultTypes::made(PyTuple_Type.tp_new(stats_type, py::make_tuple(to_tuple(stats)).ptr(), nullptr)), py::dict()};
-  py::object result = ResultTypes::made(type->tp_alloc(type, 0));
+  const std::array<py::object, 5> values{std::move(ids), std::move(distances), literal(name_of(metric)), to_stats(stats),
+                                         py::dict()};
+  py::object result = made(type->tp_alloc(type, 0));
   for (std::size_t i = 0; i < values.size(); ++i)  // past the guard of a frozen class, as its own constructor does
     if (PyObject_GenericSetAttr(result.ptr(), types.names[i].ptr(), values[i].ptr())) throw py::error_already_set();
   return py::reinterpret_steal<Result>(result.release());
@@ -64,4 +77,8 @@ inline Result to_result(py::array ids, py::array distances, Metric metric, const
 template <>
 struct pybind11::detail::handle_type_name<engine::bindings::Result> {
   static constexpr auto name = const_name("engine.types.SearchResult");
+};
+template <>
+struct pybind11::detail::handle_type_name<engine::bindings::Stats> {
+  static constexpr auto name = const_name("engine.types.SearchStats");
 };

@@ -143,7 +143,10 @@ class ExactIndex:
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         strategy: str,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        engine.types.SearchStats,
     ]: ...
     def remove(self, ids: numpy.typing.NDArray[numpy.int64]) -> None: ...
     def rows_of(self, ids: numpy.typing.NDArray[numpy.int64]) -> Bitmap: ...
@@ -245,7 +248,10 @@ class GraphIndex:
         n_threads: typing.SupportsInt | typing.SupportsIndex,
         strategy: str,
     ) -> tuple[
-        numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        engine.types.SearchStats,
     ]: ...
     def remove(
         self, ids: numpy.typing.NDArray[numpy.int64], n_threads: typing.SupportsInt | typing.SupportsIndex
@@ -382,6 +388,8 @@ class kernels:
         dtype: str,
         rows: numpy.typing.NDArray[numpy.uint32],
     ) -> numpy.typing.NDArray[numpy.float32]: ...
+    @staticmethod
+    def squared_norm(b: numpy.ndarray, dtype: str) -> float: ...
     @staticmethod
     def store(a: numpy.typing.NDArray[numpy.float32], dtype: str) -> numpy.typing.NDArray[numpy.uint8]: ...
 

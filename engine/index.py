@@ -37,7 +37,6 @@ from .types import (
     Plan,
     RangeResult,
     SearchResult,
-    SearchStats,
     VectorDtype,
 )
 
@@ -576,7 +575,7 @@ class Index:
         except InvalidArgumentError:
             refuse_infinite(queries, "queries")
             raise
-        return RangeResult(offsets, ids, distances, self._metric, SearchStats(*stats))
+        return RangeResult(offsets, ids, distances, self._metric, stats)
 
     def _bitmap(self, filter: Filter | None) -> _core.Bitmap | None:
         if filter is None:

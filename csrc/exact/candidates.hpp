@@ -92,7 +92,7 @@ class Candidates {
     std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
     std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row < b.row; });
     const auto row_at = [&](std::size_t i) { return rows_[i].row; };
-    exact.in_turn(rows_.size(), row_at, [&](std::size_t i) {
+    exact.in_turn(rows_.size(), row_at, ids, [&](std::size_t i) {
       const std::uint32_t row = rows_[i].row;
       sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
     });

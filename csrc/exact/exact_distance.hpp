@@ -9,6 +9,7 @@
 #include "engine/matrix_view.hpp"
 #include "kernels/table.hpp"
 #include "quant/nibble_codes.hpp"
+#include "util/prefetch.hpp"
 
 namespace engine::exact {
 
@@ -28,10 +29,8 @@ inline float returned_distance(double key) noexcept {
 /// number of threads.
 class ExactDistance {
  public:
-  ExactDistance(RowsView rows, Metric metric, const float* query) : rows_(rows), metric_(metric), query_(query) {
-    double unused;
-    if (metric == Metric::cosine) kernels_.dot_norm[0](query, query, rows.dim, &unused, &query_norm_);
-  }
+  ExactDistance(RowsView rows, Metric metric, const float* query)
+      : rows_(rows), metric_(metric), query_(query), query_norm_(kernels_.squared_norm[0](query, rows.dim)) {}
 
   /// NaN or Inf where the row holds NaN or Inf, or is zero under cosine; never for other rows.
   double operator()(std::size_t row) const {
@@ -53,14 +52,18 @@ class ExactDistance {
     return std::isfinite(distance) ? close_cosine(row, norm) : distance;
   }
 
-  /// Calls `visit(i)` for n rows that are `row_at(i)`. The memory is asked for a few of them ahead: all at once would wait for
-  /// each other.
+  /// Calls `visit(i)` for n rows that are `row_at(i)`. The memory is asked for a few of them and their `ids` (null: none) ahead:
+  /// all at once would wait for each other.
   template <class RowAt, class Visit>
-  void in_turn(std::size_t n, RowAt row_at, Visit visit) const {
+  void in_turn(std::size_t n, RowAt row_at, const std::int64_t* ids, Visit visit) const {
     constexpr std::size_t kAhead = 8;
-    for (std::size_t i = 0; i < std::min(kAhead, n); ++i) quant::prefetch(rows_, row_at(i));
+    const auto ask_for = [&](std::size_t row) __attribute__((always_inline)) {
+      quant::prefetch(rows_, row);
+      if (ids) prefetch(ids + row);
+    };
+    for (std::size_t i = 0; i < std::min(kAhead, n); ++i) ask_for(row_at(i));
     for (std::size_t i = 0; i < n; ++i) {
-      if (i + kAhead < n) quant::prefetch(rows_, row_at(i + kAhead));
+      if (i + kAhead < n) ask_for(row_at(i + kAhead));
       visit(i);
     }
   }
@@ -79,12 +82,12 @@ class ExactDistance {
     return total / 2;
   }
 
+  const kernels::Table& kernels_ = kernels::active();
   RowsView rows_;
   Metric metric_;
   const float* query_;
-  double query_norm_ = 0;
+  double query_norm_;                   // squared
   mutable std::vector<float> decoded_;  // of an i8 row
-  const kernels::Table& kernels_ = kernels::active();
 };
 
 }  // namespace engine::exact

@@ -136,7 +136,7 @@ class Screen {
     for (const bool first_pass : {true, false}) {
       for (std::size_t t = 0; t < n_tiles; ++t) {
         if ((t % 64 == 0) != first_pass) continue;
-        if (n_done % 8 == 0 || queries_.n_rows >= 8) cancel_.check();  // a clock is too dear for one query's tile
+        if (n_done % 8 == 7 || queries_.n_rows >= 8) cancel_.check();  // a clock is too dear for one query's tile
         tile_.fetch(set_, begin + t * kTileRows, end);
         if (!tile_.present) continue;
         if (n_done == 0 && set_.gathered()) ask_for({tile_.rows, tile_.n});
@@ -227,14 +227,14 @@ class Screen {
   }
 
   /// Asks the memory for what a scan reads of rows here and there, before its kernel does so for those further on.
-  void ask_for(std::span<const std::uint32_t> rows) const {
+  [[gnu::always_inline]] void ask_for(std::span<const std::uint32_t> rows) const {
     if (strategy_ != Strategy::scan) return;
     ask_for_bounds(rows);
     const quant::NibbleCodes& codes = *corpus_.codes;
     for (const std::uint32_t row : rows.first(std::min(rows.size(), kernels::rows_ahead(codes.row_bytes()))))
       prefetch(codes.high() + row * codes.row_bytes(), codes.row_bytes());
   }
-  void ask_for_bounds(std::span<const std::uint32_t> rows) const {
+  [[gnu::always_inline]] void ask_for_bounds(std::span<const std::uint32_t> rows) const {
     const quant::NibbleCodes& codes = *corpus_.codes;
     for (const std::uint32_t row : rows) {
       prefetch(codes.scale4().data() + row);
@@ -245,7 +245,7 @@ class Screen {
 
   void look_plain() {
     const auto row_at = [&](std::size_t i) { return tile_.rows[i]; };
-    exact_[0].in_turn(tile_.n, row_at, [&](std::size_t i) {
+    exact_[0].in_turn(tile_.n, row_at, corpus_.ids, [&](std::size_t i) {
       if (!(tile_.present >> i & 1)) return;
       const std::uint32_t row = tile_.rows[i];
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
@@ -331,10 +331,8 @@ class Screen {
     const int dtype = static_cast<int>(base.dtype);
     kernels_.pack_rows[dtype](base.data, dim, listed, tile_.n, packed_.data());
     const double rounding = static_cast<double>(dim + 16) * 0x1.02p-24 + inflated(floats_->rest());
-    const std::vector<float> zero(dim);
     for (std::size_t i = 0; i < tile_.n; ++i) {
-      double unused, squared;
-      kernels_.dot_norm[dtype](zero.data(), base.row(listed[i]), dim, &unused, &squared);
+      const double squared = kernels_.squared_norm[dtype](base.row(listed[i]), dim);
       if (!std::isfinite(squared) || (squared == 0 && corpus_.metric == Metric::cosine)) refuse(tile_.rows[i]);
       const double norm = std::sqrt(squared), inverse = 1 / norm;
       const bool cosine = corpus_.metric == Metric::cosine;
@@ -572,8 +570,7 @@ void check(const Corpus& corpus, MatrixView queries) {
   if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
   if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
-    double unused, squared;
-    kernels::active().dot_norm[0](queries.row(q), queries.row(q), queries.dim, &unused, &squared);
+    const double squared = kernels::active().squared_norm[0](queries.row(q), queries.dim);
     const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
     if (!std::isfinite(squared)) invalid(name() + " holds NaN or Inf, expected finite numbers");
     if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");

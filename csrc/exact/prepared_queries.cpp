@@ -3,18 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 
 #include "util/rounding.hpp"
+#include "util/scratch.hpp"
 
 namespace engine::exact {
 namespace {
 
-double norm_of(const float* x, std::size_t dim) {
-  double unused, squared;
-  kernels::active().dot_norm[0](x, x, dim, &unused, &squared);
-  return std::sqrt(squared);
-}
+double norm_of(const float* x, std::size_t dim) { return std::sqrt(kernels::active().squared_norm[0](x, dim)); }
 
 }  // namespace
 
@@ -34,7 +30,7 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
   prepared_.resize(queries.n_rows);
   scan_.assign(queries.n_rows * scan_stride_, 0);
   tile_.assign(queries.n_rows * tile_stride_, 0);
-  const auto work = std::make_unique_for_overwrite<double[]>(dim);
+  Scratch<double, 1024> work(dim);
   const float* const center = codes.center().data();
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
@@ -45,7 +41,7 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
     const double factor = metric == Metric::cosine ? 1 / length : 1, subtracted = metric == Metric::l2 ? 1 : 0;
     std::int8_t* const tile = tile_.data() + q * tile_stride_;
     kernels::EncodedQuery code;
-    kernels::active().encode_query(y, factor, subtracted, center, dim, limit, work.get(), tile, &code);
+    kernels::active().encode_query(y, factor, subtracted, center, dim, limit, work.data(), tile, &code);
     query.scale = code.scale;
     query.sum = code.sum;
     std::int8_t* const scan = scan_.data() + q * scan_stride_;

@@ -18,9 +18,7 @@ constexpr std::size_t kPiece = 64;
 constexpr int kBrain = static_cast<int>(Dtype::bf16);
 
 float norm_of(const float* x, std::size_t dim) {
-  double unused, squared;
-  kernels::active().dot_norm[0](x, x, dim, &unused, &squared);
-  return static_cast<float>(std::sqrt(squared));
+  return static_cast<float>(std::sqrt(kernels::active().squared_norm[0](x, dim)));
 }
 
 }  // namespace

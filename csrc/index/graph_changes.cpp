@@ -18,13 +18,10 @@ void GraphIndex::State::note_lengths(std::size_t first) {
   for (std::size_t row = first; row < size(); ++row) longest = std::max(longest, second_bound(codes.bound8()[row]));
   if (metric != Metric::ip) return;
   constexpr double kLargest = std::numeric_limits<float>::max();
-  const std::vector<float> zero(dim);
   std::vector<float> vector(dim);
   const auto squared = [&](std::size_t row) {
-    double unused, norm;
     quant::read_row(view(size()), row, vector.data());
-    kernels::active().dot_norm[0](zero.data(), vector.data(), dim, &unused, &norm);
-    return norm;
+    return kernels::active().squared_norm[0](vector.data(), dim);
   };
   double most = 0;
   for (std::size_t row = lift.size(); row < size(); ++row) most = std::max(most, squared(row));
@@ -181,14 +178,11 @@ void GraphIndex::State::restore_neighbours(std::size_t n_threads) {
 
 float GraphIndex::State::typical_length() const {
   const std::size_t step = std::max<std::size_t>(size() / 1000, 1);
-  const std::vector<float> zero(dim);
   std::vector<float> vector(dim);
   double total = 0, n = 0;
   for (std::size_t row = 0; row < size(); row += step, ++n) {
-    double unused, squared;
     quant::read_row(view(size()), row, vector.data());
-    kernels::active().dot_norm[0](zero.data(), vector.data(), dim, &unused, &squared);
-    total += std::sqrt(squared);
+    total += std::sqrt(kernels::active().squared_norm[0](vector.data(), dim));
   }
   return static_cast<float>(total / n);
 }

@@ -17,7 +17,6 @@
 #include "index/graph_state.hpp"
 #include "index/sweep.hpp"
 #include "plan/planner.hpp"
-#include "util/prefetch.hpp"
 #include "util/thread_pool.hpp"
 
 namespace engine {
@@ -165,15 +164,13 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
                                             const Passes& passes, std::size_t& n_rescored) const {
   const exact::ExactDistance exact(view(size()), metric, query);
   std::vector<std::uint32_t> rows;
-  for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i) {
-    if (!passes(pool.row(i))) continue;
-    prefetch(ids.data() + pool.row(i));
-    rows.push_back(pool.row(i));
-  }
+  for (std::size_t i = 0; i < std::min(pool.size(), n_seen); ++i)
+    if (passes(pool.row(i))) rows.push_back(pool.row(i));
   n_rescored += rows.size();
   TopK<Hit> hits(std::min(k, rows.size()));
   const auto row_at = [&](std::size_t i) { return rows[i]; };
-  exact.in_turn(rows.size(), row_at, [&](std::size_t i) { hits.push({exact::order_key(exact(rows[i])), ids[rows[i]]}); });
+  exact.in_turn(rows.size(), row_at, ids.data(),
+                [&](std::size_t i) { hits.push({exact::order_key(exact(rows[i])), ids[rows[i]]}); });
   return hits.take_sorted();
 }
 

@@ -78,15 +78,13 @@ void Store::keep(MatrixView given, std::size_t n_old, std::size_t n_threads, Can
   constexpr std::size_t kChunk = 1024;
   parallel_for((given.n_rows + kChunk - 1) / kChunk, n_threads, [&](std::size_t chunk) {
     cancel.check();
-    const std::vector<float> zero(dim);
     for (std::size_t r = chunk * kChunk; r < std::min((chunk + 1) * kChunk, given.n_rows); ++r) {
       std::byte* const to = end + r * row_bytes();
       if (!coded_alone) kernels.store[type](given.row(r), dim, to);
       const void* const kept = coded_alone ? static_cast<const void*>(given.row(r)) : to;
-      double unused, squared, before;
-      kernels.dot_norm[type](zero.data(), kept, dim, &unused, &squared);
+      const double squared = kernels.squared_norm[type](kept, dim);
       if (std::isfinite(squared) && (squared > 0 || metric != Metric::cosine)) continue;
-      kernels.dot_norm[0](zero.data(), given.row(r), dim, &unused, &before);
+      const double before = kernels.squared_norm[0](given.row(r), dim);
       const std::string name = "vectors[" + std::to_string(r) + "]";
       if (!std::isfinite(before)) invalid(name + " holds NaN or Inf, expected finite numbers");
       if (before == 0) invalid(name + " is a zero vector, which has no cosine");

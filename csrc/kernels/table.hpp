@@ -82,8 +82,10 @@ struct Table {
   /// Largest |q| that `screen_tile_i8` takes: 63 where pairs u8 * s8 are summed in int16, else 127.
   int query_limit;
 
-  /// `sum a_i b_i` and `sum b_i^2` in float64: products of floats are exact there; 16 running sums (index modulo 16), added in a
-  /// fixed tree, so that every instruction set gives the same bits. Error <= (n / 16 + 5) 2^-53 sum |a_i b_i|. One per Dtype.
+  /// `sum x_i^2` in float64: products of floats are exact there; 16 running sums (index modulo 16), added in a fixed tree, so
+  /// that every instruction set gives the same bits. Error <= (n / 16 + 5) 2^-53 of it. One per Dtype.
+  double (*squared_norm[3])(const void* x, std::size_t n);
+  /// `sum a_i b_i` and `sum b_i^2`, likewise. Error <= (n / 16 + 5) 2^-53 sum |a_i b_i|.
   void (*dot_norm[3])(const float* a, const void* b, std::size_t n, double* dot, double* norm);
   /// `sum (a_i - b_i)^2` in float64, same order; differences and squares rounded once each, never fused. One per Dtype.
   double (*squared_l2[3])(const float* a, const void* b, std::size_t n);

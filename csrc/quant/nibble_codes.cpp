@@ -22,8 +22,7 @@ class RowReader {
 
   const float* read(std::size_t row) {
     read_row(rows_, row, values_.data());
-    double unused, squared;
-    kernels_.dot_norm[0](values_.data(), values_.data(), rows_.dim, &unused, &squared);
+    const double squared = kernels_.squared_norm[0](values_.data(), rows_.dim);
     if (!std::isfinite(squared)) invalid(name(row) + " holds NaN or Inf, expected finite numbers");
     if (metric_ == Metric::cosine && squared == 0) invalid(name(row) + " is a zero vector, which has no cosine");
     norm_ = std::sqrt(squared);

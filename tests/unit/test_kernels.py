@@ -50,6 +50,7 @@ def test_exact_sums_have_the_bits_of_the_fixed_order(dtype: str, rng: np.random.
         x, y = a.astype(np.float64), b.astype(np.float64)
         dot, norm = kernels.dot_norm(a, stored(b, dtype), dtype)
         assert (dot, norm) == (summed(x * y), summed(y * y))
+        assert kernels.squared_norm(stored(b, dtype), dtype) == norm
         assert kernels.squared_l2(a, stored(b, dtype), dtype) == summed((x - y) ** 2)
 
 

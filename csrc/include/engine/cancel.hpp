@@ -16,10 +16,11 @@ class Cancel {
   explicit Cancel(std::function<bool()> should_stop = {}) : should_stop_(std::move(should_stop)) {}
 
   /// Called between tiles by every thread that works on the search; throws once it was cancelled. The thread that made this
-  /// object asks `should_stop`, at most every 50 ms.
+  /// object asks `should_stop`, at most every 50 ms, counted from its first call: what is over before needs no clock.
   void check() {
     if (should_stop_ && std::this_thread::get_id() == owner_) {
-      const auto now = std::chrono::steady_clock::now();
+      const auto now = Clock::now();
+      if (last_ == Clock::time_point()) last_ = now;
       if (now - last_ > std::chrono::milliseconds(50)) {
         last_ = now;
         if (should_stop_()) stopped_.store(true, std::memory_order_relaxed);
@@ -29,9 +30,11 @@ class Cancel {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   std::function<bool()> should_stop_;
   std::thread::id owner_ = std::this_thread::get_id();
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  Clock::time_point last_;
   std::atomic<bool> stopped_{false};
 };
 

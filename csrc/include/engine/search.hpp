@@ -1,7 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/bitmap.hpp"
@@ -22,13 +22,13 @@ struct SearchOptions {
 };
 
 struct SearchStats {
-  std::string strategy;
+  std::string_view strategy;  // a literal, as is the executor
   std::uint64_t n_scored = 0;
   std::uint64_t n_rescored = 0;
   double selectivity = 1;
   double seconds = 0;
-  std::string executor = "exact";  // of a filtered search: see Executor
-  std::uint64_t n_fallbacks = 0;   // queries whose walk found too little, so that they were searched exactly
+  std::string_view executor = "exact";  // of a filtered search: see Executor
+  std::uint64_t n_fallbacks = 0;        // queries whose walk found too little, so that they were searched exactly
 };
 
 /// Hits of query i are those from offsets[i] to offsets[i + 1].
