@@ -103,7 +103,7 @@ class Postings {
  private:
   static constexpr std::size_t kFrequent = 32;  // bits of a list's entry
   static constexpr std::size_t kBlock = 64;     // rows among which one is sought
-  static constexpr std::size_t kShared = 64;    // rows of a list that codes share
+  static constexpr std::size_t kShared = 16;    // rows of a list that codes share
   static constexpr std::size_t kFewCodes = 16;  // of a row: with more it takes long to ask whether it has one
 
   /// A list of rows, for the codes from `code` to that of the next list.

@@ -21,6 +21,9 @@ class Nearest {
   double limit() const noexcept { return uppers_.full() ? uppers_.worst() : std::numeric_limits<double>::infinity(); }
   void offer_upper(double distance) { uppers_.push(distance); }
   void add(const Hit& hit) { hits_.push(hit); }
+  /// How many more have to be added before those say how far away a result can be, and that.
+  std::size_t n_missing() const noexcept { return hits_.n_missing(); }
+  double reached() const noexcept { return hits_.full() ? hits_.worst().distance : std::numeric_limits<double>::infinity(); }
   /// Every row offered so far was added: their distances replace the bounds.
   void settled() {
     uppers_.clear();
@@ -43,6 +46,8 @@ class Within {
   void add(const Hit& hit) {
     if (hit.distance <= radius_) hits_.push_back(hit);
   }
+  std::size_t n_missing() const noexcept { return 0; }
+  double reached() const noexcept { return radius_; }
   void settled() noexcept {}
   std::vector<Hit> take_sorted() {
     std::sort(hits_.begin(), hits_.end());
@@ -72,7 +77,8 @@ class Candidates {
     rows_.resize(n_before + rows.size());
     Row* next = rows_.data() + n_before;
     for (std::size_t i = 0; i < rows.size(); ++i) {  // which stay, no processor could predict: nothing branches on it
-      *next = {distances[i].low, rows[i]};
+      constexpr double kLeast = -std::numeric_limits<double>::infinity();
+      *next = {distances[i].low > kLeast ? distances[i].low : kLeast, rows[i]};  // NaN, of damaged codes, says nothing
       next += !(distances[i].low > beyond);
     }
     rows_.resize(static_cast<std::size_t>(next - rows_.data()));
@@ -81,26 +87,38 @@ class Candidates {
 
   /// A distance known already.
   void add(double distance, std::int64_t id) {
-    const Hit hit{order_key(distance), id};
-    sink_.add(hit);
-    sink_.offer_upper(hit.distance);
+    add_last(distance, id);
+    sink_.offer_upper(order_key(distance));
   }
+  /// The same where nothing asks for the limit any more.
+  void add_last(double distance, std::int64_t id) { sink_.add({order_key(distance), id}); }
 
-  /// Re-scores what is left; returns how many rows that took.
+  /// Re-scores what is left; returns how many rows that took. Those that may be nearest come first, as many as results are
+  /// missing: how far away they are rules out a quarter of the others, which memory is not asked for.
   std::size_t settle(const ExactDistance& exact, const std::int64_t* ids) {
     const double beyond = PreparedQuery::beyond(limit());
     std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
-    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row < b.row; });
-    const auto row_at = [&](std::size_t i) { return rows_[i].row; };
-    exact.in_turn(rows_.size(), row_at, ids, [&](std::size_t i) {
-      const std::uint32_t row = rows_[i].row;
-      sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
-    });
-    sink_.settled();
-    const std::size_t n = rows_.size();
+    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.low < b.low; });
+    const auto rescore = [&](std::size_t first, std::size_t last) {
+      const auto row_at = [&](std::size_t i) { return rows_[first + i].row; };
+      exact.in_turn(last - first, row_at, ids, [&](std::size_t i) {
+        const std::uint32_t row = rows_[first + i].row;
+        sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
+      });
+    };
+    const std::size_t n_first = std::min(sink_.n_missing(), rows_.size());
+    rescore(0, n_first);
+    const double reached = PreparedQuery::beyond(sink_.reached());
+    const auto rest = std::partition_point(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rows_.end(),
+                                           [reached](const Row& row) { return !(row.low > reached); });
+    const auto n = static_cast<std::size_t>(rest - rows_.begin());
+    rescore(n_first, n);
     rows_.clear();
     return n;
   }
+
+  /// The limit from what was re-scored, which is all that there was.
+  void tighten() { sink_.settled(); }
 
   std::vector<Hit> take_sorted() { return sink_.take_sorted(); }
 

@@ -176,8 +176,8 @@ class Screen {
       packed_.resize(n > kFewQueries ? corpus_.rows.dim * kTileRows : 0);
     }
     waiting_.resize(strategy == Strategy::scan ? n : 0);
-    bounds_.resize(n);
-    masks_.resize(n);
+    bounds_.resize(strategy == Strategy::plain ? 0 : n);
+    masks_.resize(bounds_.size());
     sums_.resize(strategy == Strategy::tiles || strategy == Strategy::floats ? n * kTileRows : 0);
     for (std::size_t q = 0; q < n; ++q) refresh(q);
   }
@@ -251,7 +251,7 @@ class Screen {
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
         const double distance = exact_[q](row);
         if (!std::isfinite(distance)) refuse(row);
-        candidates_[q].add(distance, id_of(row));
+        candidates_[q].add_last(distance, id_of(row));
       }
       n_rescored_ += queries_.n_rows;
     });
@@ -424,7 +424,10 @@ class Screen {
     }
     n_survived_ += candidates_[q].offer({survivors.rows.data(), survivors.n}, distances.data());
     survivors.n = 0;
-    if (candidates_[q].crowded()) settle(q);
+    if (candidates_[q].crowded()) {
+      settle(q);
+      candidates_[q].tighten();
+    }
     if (candidates_[q].limit() < limit) refresh(q);
   }
 

@@ -177,6 +177,7 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
 Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries,
                              bool explain) const {
   const std::size_t n_live = this->n_live(), n_linked = links.size();
+  if (filter && !explain && effort.executor == Executor::automatic && filter->count() <= plan::kFew) return {};
   // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
   const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
   const auto ef_of = [&](std::size_t n) {

@@ -23,6 +23,7 @@ class TopK {
   explicit TopK(std::size_t k) : k_(k) {}
 
   bool full() const noexcept { return heap_.size() == k_; }
+  std::size_t n_missing() const noexcept { return k_ - heap_.size(); }
   const T& worst() const noexcept { return heap_.front(); }
 
   void push(const T& value) {
