@@ -300,11 +300,11 @@ void bind_attributes(py::module_& module) {
       .def("nulls", &Attributes::nulls, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def(
           "rows_as_given",
-          [](const Attributes& attributes, const py::object& predicate) -> std::optional<Bitmap> {
+          [](const Attributes& attributes, const py::object& predicate) -> std::optional<std::shared_ptr<Bitmap>> {
             GivenPredicate given;
             if (!given.take(predicate)) return std::nullopt;
             const py::gil_scoped_release released;
-            return given.rows(attributes);
+            return std::const_pointer_cast<Bitmap>(given.rows(attributes));  // nothing in Python changes a bitmap
           },
           py::arg("predicate"))
       .def(

@@ -100,11 +100,11 @@ class GivenPredicate {
     all_ = *op == "and";
     return take_terms(predicate, *op, 0);
   }
-  /// The rows for which it is true, or none where a value is not of the type of its column. Does not need the GIL.
-  std::optional<Bitmap> rows(const Attributes& attributes) {
+  /// The rows for which it is true, or null where a value is not of the type of its column. Does not need the GIL.
+  std::shared_ptr<const Bitmap> rows(const Attributes& attributes) {
     for (Question& question : questions_) {
       const std::optional<ColumnType> type = attributes.type(question.column);
-      if (!type || !fits(question, *type)) return std::nullopt;
+      if (!type || !fits(question, *type)) return nullptr;
     }
     return attributes.rows(questions_, all_);
   }

@@ -284,21 +284,22 @@ Bitmap Attributes::contains(std::string_view name, std::span<const std::string_v
   return state_->column(name).contains(values, mode);
 }
 
-Bitmap Attributes::rows(std::span<const Question> questions, bool all) const {
+std::shared_ptr<const Bitmap> Attributes::rows(std::span<const Question> questions, bool all) const {
   std::shared_lock lock(state_->mutex);
+  if (questions.empty()) invalid("questions is empty, expected at least one");
   for (const Question& question : questions) state_->check(question);  // of all of them, even where the first decides
-  std::optional<Bitmap> rows;
-  for (const Question& question : questions) {
-    if (!rows)
-      rows = state_->answer(question);
-    else if (all)
-      *rows &= state_->answer(question);
+  const Question& first = questions.front();
+  if (const auto* const equal = std::get_if<Question::Equal>(&first.what); equal && questions.size() == 1 && !first.negated)
+    return state_->column(first.column).shared_equal(equal->any_of);
+  Bitmap rows = state_->answer(first);
+  for (const Question& question : questions.subspan(1)) {
+    if (rows.count() == (all ? 0 : state_->n_rows)) break;
+    if (all)
+      rows &= state_->answer(question);
     else
-      *rows |= state_->answer(question);
-    if (rows->count() == (all ? 0 : state_->n_rows)) break;
+      rows |= state_->answer(question);
   }
-  if (rows) return std::move(*rows);
-  return all ? ~Bitmap(state_->n_rows) : Bitmap(state_->n_rows);
+  return std::make_shared<const Bitmap>(std::move(rows));
 }
 
 }  // namespace engine

@@ -42,6 +42,10 @@ class Column {
   virtual std::size_t n_nulls() const noexcept = 0;
   virtual Bitmap nulls() const = 0;
   virtual Bitmap equal(std::span<const Value>) const { refuse("is compared with no value", "contains"); }
+  /// The same; a bitmap that is kept is not copied.
+  virtual std::shared_ptr<const Bitmap> shared_equal(std::span<const Value> any_of) const {
+    return std::make_shared<const Bitmap>(equal(any_of));
+  }
   virtual std::size_t count_equal(std::span<const Value>) const { refuse("is compared with no value", "contains"); }
   virtual Bitmap between(const Range&) const { refuse("has no ranges", "int64, float64 or timestamp"); }
   virtual std::size_t count_between(const Range&) const { refuse("has no ranges", "int64, float64 or timestamp"); }

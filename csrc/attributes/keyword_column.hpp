@@ -48,11 +48,13 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
     return {std::move(values), std::move(nulls)};
   }
 
-  Bitmap equal(std::span<const Value> any_of) const override {
+  Bitmap equal(std::span<const Value> any_of) const override { return rows_of(codes_among(any_of), postings()); }
+  std::shared_ptr<const Bitmap> shared_equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
     const Postings& index = postings();
-    return index_.corrected(index.rows_of(codes, index_.n_rows(size()), had()), size(),
-                            [&](std::size_t row) { return is_among(row, codes); });
+    if (codes.size() == 1 && index_.is_current(size()))
+      if (auto kept = index.kept(codes[0])) return kept;
+    return std::make_shared<const Bitmap>(rows_of(codes, index));
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<std::uint32_t> codes = codes_among(any_of);
@@ -72,6 +74,10 @@ class KeywordColumn final : public CellColumn<std::uint32_t> {
           if (has_value(row)) visit(row, cells_[row]);
       });
     });
+  }
+  Bitmap rows_of(const std::vector<std::uint32_t>& codes, const Postings& index) const {
+    return index_.corrected(index.rows_of(codes, index_.n_rows(size()), had()), size(),
+                            [&](std::size_t row) { return is_among(row, codes); });
   }
   std::vector<std::uint32_t> codes_among(std::span<const Value> any_of) const {
     std::vector<std::string_view> values;

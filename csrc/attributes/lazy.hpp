@@ -49,6 +49,8 @@ class Lazy {
     is_changed_ = {};
   }
 
+  /// Whether all that the index says of `n_now` rows is right.
+  bool is_current(std::size_t n_now) const noexcept { return changed_.empty() && index_->n_rows() == n_now; }
   /// What the index knows a row of its own by that changed; nullptr if it did not.
   const std::optional<Key>* was(std::size_t row) const noexcept {
     return is_changed_.test(row) ? &changed_.find(static_cast<std::uint32_t>(row))->second : nullptr;

@@ -14,6 +14,7 @@ template <class T>
 class NumberColumn final : public CellColumn<T> {
   using Base = CellColumn<T>;
   using Base::cells_, Base::nulls_, Base::has_value;
+  using Index = SortedRows<T>;
 
  public:
   using Base::Base, Base::size;
@@ -32,15 +33,24 @@ class NumberColumn final : public CellColumn<T> {
 
   Bitmap equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
-    const SortedRows& index = sorted();
-    RowSet found(index_.n_rows(size()));
+    const Index& index = sorted();
+    const std::size_t n_rows = index_.n_rows(size());
+    const auto now = [&](std::size_t row) { return is_among(row, values); };
+    if (values.size() == 1) {
+      const auto [begin, length] = slice(index, Limits(values[0]));
+      if (Bitmap::is_few(length, n_rows)) {
+        const auto rows = index.rows(begin, length);
+        return index_.corrected(Bitmap::from_ascending(n_rows, {rows.begin(), rows.end()}), size(), now);
+      }
+    }
+    RowSet found(n_rows);
     std::size_t count = 0;
     for (const T value : values) count += add_to(found, index, Limits(value));
-    return corrected(std::move(found), count, [&](std::size_t row) { return is_among(row, values); });
+    return corrected(std::move(found), count, now);
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
-    const SortedRows& index = sorted();
+    const Index& index = sorted();
     std::size_t count = 0;
     for (const T value : values) count += slice(index, Limits(value)).second;
     return index_.corrected(
@@ -50,7 +60,7 @@ class NumberColumn final : public CellColumn<T> {
 
   Bitmap between(const Range& range) const override {
     const Limits limits(range);
-    const SortedRows& index = sorted();
+    const Index& index = sorted();
     RowSet found(index_.n_rows(size()));
     const std::size_t count = add_to(found, index, limits);
     return corrected(std::move(found), count, [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
@@ -77,17 +87,17 @@ class NumberColumn final : public CellColumn<T> {
     bool lo_open = false, hi_open = false;
   };
 
-  const SortedRows& sorted() const {
-    return index_.get([&] { return SortedRows(std::span<const T>(cells_), nulls_); });
+  const Index& sorted() const {
+    return index_.get([&] { return Index(cells_, nulls_); });
   }
   /// Position and length.
-  std::pair<std::size_t, std::size_t> slice(const SortedRows& index, const Limits& limits) const {
-    const auto key = [&](std::uint32_t row) {
+  std::pair<std::size_t, std::size_t> slice(const Index& index, const Limits& limits) const {
+    const auto value_of = [&](std::uint32_t row) {
       const std::optional<T>* const before = index_.was(row);
       return before ? **before : cells_[row];
     };
-    const std::size_t begin = index.position([&](std::uint32_t row) { return limits.is_below(key(row)); });
-    const std::size_t end = index.position([&](std::uint32_t row) { return !limits.is_above(key(row)); });
+    const std::size_t begin = limits.lo ? index.position([&](T value) { return limits.is_below(value); }, value_of) : 0,
+                      end = limits.hi ? index.position([&](T value) { return !limits.is_above(value); }, value_of) : index.size();
     return {begin, std::max(begin, end) - begin};
   }
   template <class Now>
@@ -96,7 +106,7 @@ class NumberColumn final : public CellColumn<T> {
     return index_.corrected(std::move(found).over(index_.n_rows(size())), size(), now);
   }
   /// How many it added.
-  std::size_t add_to(RowSet& found, const SortedRows& index, const Limits& limits) const {
+  std::size_t add_to(RowSet& found, const Index& index, const Limits& limits) const {
     const auto [begin, length] = slice(index, limits);
     index.add_to(found, begin, begin + length);
     return length;
@@ -133,7 +143,7 @@ class NumberColumn final : public CellColumn<T> {
     index_.note(row, known ? std::optional<T>(cells_[row]) : std::nullopt);
   }
 
-  Lazy<SortedRows, T> index_;
+  Lazy<Index, T> index_;
 };
 
 }  // namespace engine::attributes

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -35,7 +36,7 @@ class Postings {
       if (is_sought[code]) {
         is_sought[code] = false;  // that was the first
       } else if (const auto found = frequent_.empty() ? frequent_.end() : frequent_.find(code); found != frequent_.end()) {
-        found->second.set(row);
+        found->second->set(row);
       } else {
         rows_[at[code]++] = static_cast<std::uint32_t>(row);
       }
@@ -46,19 +47,24 @@ class Postings {
   std::size_t nbytes() const noexcept {
     std::size_t bytes = rows_.capacity() * sizeof(rows_[0]) + lists_.capacity() * sizeof(lists_[0]) +
                         lowest_sought_.capacity() * sizeof(lowest_sought_[0]);
-    for (const auto& [code, rows] : frequent_) bytes += sizeof(frequent_) + rows.nbytes();
+    for (const auto& [code, rows] : frequent_) bytes += sizeof(frequent_) + sizeof(*rows) + rows->nbytes();
     return bytes;
   }
 
   /// At least as many as `code` has; beyond that, what other codes have in a list that it shares.
   std::size_t at_most(std::uint32_t code) const noexcept {
     const auto found = frequent_.find(code);
-    return found == frequent_.end() ? list(code).rows.size() + 1 : found->second.count();
+    return found == frequent_.end() ? list(code).rows.size() + 1 : found->second->count();
+  }
+  /// The rows of a code that has a bitmap, or null.
+  std::shared_ptr<const Bitmap> kept(std::uint32_t code) const {
+    const auto found = frequent_.find(code);
+    return found == frequent_.end() ? nullptr : found->second;
   }
   /// How many rows `code` has, where each row has one code.
   template <class Had>
   std::size_t count(std::uint32_t code, Had&& had) const {
-    if (const auto found = frequent_.find(code); found != frequent_.end()) return found->second.count();
+    if (const auto found = frequent_.find(code); found != frequent_.end()) return found->second->count();
     if (const auto [rows, is_shared] = list(code); !is_shared)
       return rows.size() + sought(code, rows.empty() ? n_rows_ : rows.front(), had).has_value();
     std::vector<std::uint32_t> rows;
@@ -81,10 +87,10 @@ class Postings {
         append(code, had, listed);
         if (marked.size() || !Bitmap::is_few(listed.size(), n_rows)) mark();
       } else if (marked.size()) {
-        marked |= frequent->second;
+        marked |= *frequent->second;
       } else {
         marked.reserve(n_rows);  // of exactly that many rows, whatever came since
-        marked = frequent->second;
+        marked = *frequent->second;
         mark();
       }
     }
@@ -134,7 +140,7 @@ class Postings {
     for (std::size_t i = 0; i < arrivals.size(); ++i) {
       const std::uint32_t code = arrivals[i];
       if (lengths[code] > n_rows_ / kFrequent + 64) {
-        frequent_.try_emplace(code, n_rows_);
+        frequent_.try_emplace(code, std::make_shared<Bitmap>(n_rows_));
         lengths[code] = 0;
       } else if (rising[i]) {
         is_sought[code] = true;
@@ -198,7 +204,7 @@ class Postings {
   std::vector<std::uint32_t> lowest_sought_;
   std::vector<List> lists_;  // an empty one comes last
   std::vector<std::uint32_t> rows_;
-  std::unordered_map<std::uint32_t, Bitmap> frequent_;
+  std::unordered_map<std::uint32_t, std::shared_ptr<Bitmap>> frequent_;
 };
 
 }  // namespace engine::attributes

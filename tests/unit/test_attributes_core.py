@@ -394,3 +394,19 @@ def test_a_predicate_is_bound_to_the_columns_it_is_asked_of() -> None:
         assert resolve(above, whole).rows().tolist() == [2]
         assert resolve(above, broken).rows().tolist() == [1, 2]
     assert pickle.loads(pickle.dumps(above)) == above
+
+
+def test_rows_of_a_frequent_value_are_shared_until_cells_change() -> None:
+    attributes = attributes_of(1_000, a=("keyword", ["odd" if row % 2 else "even" for row in range(1_000)]))
+    asked = col("a") == "odd"
+    before = resolve(asked, attributes)
+    assert resolve(asked, attributes) is before
+    attributes.set("a", [0, 1], ["odd", "even"])
+    after = resolve(asked, attributes)
+    assert before.rows().tolist() == list(range(1, 1_000, 2))
+    assert after.rows().tolist() == [0, *range(3, 1_000, 2)]
+    attributes.append(1, {"a": ["odd"]})
+    assert resolve(asked, attributes).rows().tolist() == [0, *range(3, 1_000, 2), 1_000]
+    attributes.drop([0])
+    assert resolve(asked, attributes).rows().tolist() == [0, *range(3, 1_000, 2)]
+    assert (len(before), before.count()) == (1_000, 500)

@@ -108,8 +108,8 @@ class Attributes {
   Bitmap equal(std::string_view name, std::span<const Value> any_of) const;
   Bitmap between(std::string_view name, std::optional<Value> lo, std::optional<Value> hi, bool lo_open, bool hi_open) const;
   Bitmap contains(std::string_view name, std::span<const std::string_view> values, SetMode mode) const;
-  /// The rows for which all of `questions`, or any, are true: of no questions, all or none.
-  Bitmap rows(std::span<const Question> questions, bool all) const;
+  /// The rows for which all of `questions`, at least one, or any, are true. Who asks for a frequent value gets what is kept.
+  std::shared_ptr<const Bitmap> rows(std::span<const Question> questions, bool all) const;
   std::size_t count_equal(std::string_view name, std::span<const Value> any_of) const;
   std::size_t count_between(std::string_view name, std::optional<Value> lo, std::optional<Value> hi, bool lo_open,
                             bool hi_open) const;
