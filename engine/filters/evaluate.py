@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
+from .._core import Attributes as CoreAttributes
 from .._core import Bitmap
 from .convert import as_predicate
 from .leaves import Between, Contains, IsIn, IsNull, Mode
@@ -60,7 +60,7 @@ def resolve(predicate: object, attributes: Attributes) -> Bitmap:
     InvalidArgumentError
         Unknown columns, values that do not fit their column.
     """
-    if isinstance(attributes, _core.Attributes) and (rows := attributes.rows_as_given(predicate)) is not None:
+    if isinstance(attributes, CoreAttributes) and (rows := attributes.rows_as_given(predicate)) is not None:
         return rows  # a few plain questions, which the core answers in less time than it takes here to look at them
     return true_rows(bound_to(attributes, as_predicate(predicate)), attributes)
 
@@ -85,7 +85,7 @@ def bound_to(attributes: Attributes, predicate: Predicate) -> Leaf | Group:
         form = bind(predicate, schema)
         if form is predicate:
             form = None  # kept by itself it would be a cycle, which only the collector takes apart
-        if isinstance(attributes, _core.Attributes):
+        if isinstance(attributes, CoreAttributes):
             predicate.__dict__["_bound"] = schema, form
     return cast("Leaf | Group", predicate if form is None else form)
 
