@@ -42,7 +42,7 @@ inline std::optional<MatrixView> given_matrix(py::handle value) {
   if (ndim < 1 || ndim > 2 || array.size() == 0 || reinterpret_cast<std::uintptr_t>(array.data()) % alignof(float))
     return std::nullopt;
   const auto dim = static_cast<std::size_t>(array.shape(ndim - 1));
-  // The first row is asked for while the other arguments are looked at and room for results is made.
+  // The first row is asked for, into the first cache, while the other arguments are looked at and room for results is made.
   for (std::size_t j = 0; j < dim; j += 64 / sizeof(float)) __builtin_prefetch(array.data() + j);
   return MatrixView{array.data(), static_cast<std::size_t>(array.size()) / dim, dim};
 }

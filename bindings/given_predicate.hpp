@@ -123,12 +123,14 @@ class GivenPredicate {
 
   bool take_terms(py::handle group, std::string_view op, std::size_t depth) {
     const py::handle terms = get(group, types_.terms);
-    if (get(group, types_.negated).ptr() != Py_False || given_text(get(group, types_.op)) != op || depth == kMostTerms ||
-        !PyTuple_CheckExact(terms.ptr()) || py::len(terms) == 0)
+    if (get(group, types_.negated).ptr() != Py_False || depth == kMostTerms || !PyTuple_CheckExact(terms.ptr()) ||
+        py::len(terms) == 0)
       return false;
     for (const py::handle term : py::reinterpret_borrow<py::tuple>(terms)) {
       const auto* const type = Py_TYPE(term.ptr());
-      if (is(type, types_.group) ? !take_terms(term, op, depth + 1) : !take_leaf(term, type)) return false;
+      if (is(type, types_.group) ? given_text(get(term, types_.op)) != op || !take_terms(term, op, depth + 1)
+                                 : !take_leaf(term, type))
+        return false;
     }
     return true;
   }

@@ -58,6 +58,9 @@ inline Stats to_stats(const SearchStats& stats) {
   auto* const type = reinterpret_cast<PyTypeObject*>(ResultTypes::get().stats.ptr());
   py::object tuple = made(type->tp_alloc(type, fields.size()));  // of a type derived from it
   for (std::size_t i = 0; i < fields.size(); ++i) PyTuple_SET_ITEM(tuple.ptr(), i, fields[i].inc_ref().ptr());
+#if PY_VERSION_HEX >= 0x030E0000
+  reinterpret_cast<PyTupleObject*>(tuple.ptr())->ob_hash = -1;  // not known yet, as tuple's own constructor says
+#endif
   return py::reinterpret_steal<Stats>(tuple.release());
 }
 

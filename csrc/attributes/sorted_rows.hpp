@@ -13,8 +13,9 @@ namespace engine::attributes {
 /// The rows of a column of numbers by their values, those of one value ascending, without those that are NULL.
 ///
 /// Where values are few it is known where the rows of each begin; otherwise the value of every 64th row is, so that a value is
-/// sought among neighbours in memory. Forty steps keep the set of all rows before them: a slice of any length is the difference
-/// of two of those sets and of about a fortieth of the rows. Steps are where the rows of a value begin, if one does nearby.
+/// sought among neighbours in memory. Forty steps or so keep the set of all rows before them: a slice of any length is the
+/// difference of two of those sets and of the rows between its ends and theirs, a fortieth of all at most for each. Where values
+/// are few, steps are where the rows of one begin.
 template <class T>
 class SortedRows {
  public:
@@ -40,7 +41,7 @@ class SortedRows {
   std::size_t size() const noexcept { return rows_.size(); }
   std::size_t nbytes() const noexcept {
     return rows_.capacity() * sizeof(rows_[0]) + marked_.capacity() * sizeof(T) + starts_.capacity() * sizeof(starts_[0]) +
-           before_.size() * (sizeof(RowSet) + n_words() * 8);
+           steps_.capacity() * sizeof(steps_[0]) + before_.size() * (sizeof(RowSet) + n_words() * 8);
   }
   std::span<const std::uint32_t> rows(std::size_t begin, std::size_t n) const noexcept { return {rows_.data() + begin, n}; }
 
@@ -99,6 +100,9 @@ class SortedRows {
       }
       if (steps_.empty() || steps_.back() < chosen) steps_.push_back(static_cast<std::uint32_t>(chosen));
     }
+    // The rows of the last value, where they are many, have no step but the end.
+    if (rows_.size() - (steps_.empty() ? 0 : steps_.back()) > step)
+      steps_.push_back(static_cast<std::uint32_t>(rows_.size()));
   }
 
   /// How many steps the nearest set has: 0 is that of no rows.

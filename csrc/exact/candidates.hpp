@@ -94,7 +94,7 @@ class Candidates {
   void add_last(double distance, std::int64_t id) { sink_.add({order_key(distance), id}); }
 
   /// Re-scores what is left; returns how many rows that took. Those that may be nearest come first, as many as results are
-  /// missing: how far away they are rules out a quarter of the others, which memory is not asked for.
+  /// missing: how far away they are rules out half of the others, which memory is not asked for.
   std::size_t settle(const ExactDistance& exact, const std::int64_t* ids) {
     const double beyond = PreparedQuery::beyond(limit());
     std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
@@ -111,6 +111,8 @@ class Candidates {
     const double reached = PreparedQuery::beyond(sink_.reached());
     const auto rest = std::partition_point(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rows_.end(),
                                            [reached](const Row& row) { return !(row.low > reached); });
+    std::sort(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rest,
+              [](const Row& a, const Row& b) { return a.row < b.row; });
     const auto n = static_cast<std::size_t>(rest - rows_.begin());
     rescore(n_first, n);
     rows_.clear();

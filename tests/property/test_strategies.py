@@ -17,7 +17,7 @@ from strategies import FAMILIES, Case, cases, metrics
 
 import engine
 from engine import _core
-from engine.types import Metric, RangeResult, SearchResult, SearchStats, VectorDtype
+from engine.types import Metric, RangeResult, SearchResult, VectorDtype
 
 STRATEGIES = ("plain", "floats", "scan", "tiles")
 DTYPES: tuple[VectorDtype, ...] = ("float32", "float16", "bfloat16")
@@ -102,7 +102,7 @@ def test_every_way_of_range_search(case: Case, metric: Metric, rank: float, insi
 
     def within(strategy: str) -> RangeResult:
         offsets, ids, found, stats = index._core.range_search(queries, radius, None, 1, strategy)
-        return RangeResult(offsets, ids, found, metric, SearchStats(*stats))
+        return RangeResult(offsets, ids, found, metric, stats)
 
     plain = within("plain")
     check_range(plain, queries, rounded_to(vectors, case.dtype), radius, metric)

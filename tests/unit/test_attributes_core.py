@@ -410,3 +410,50 @@ def test_rows_of_a_frequent_value_are_shared_until_cells_change() -> None:
     attributes.drop([0])
     assert resolve(asked, attributes).rows().tolist() == [0, *range(3, 1_000, 2)]
     assert (len(before), before.count()) == (1_000, 500)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(lambda rng, n: np.zeros(n), id="constant"),
+        pytest.param(lambda rng, n: rng.integers(0, 2, n), id="halves"),
+        pytest.param(lambda rng, n: rng.choice([1, 2, 3], n, p=[0.05, 0.9, 0.05]), id="one that is most"),
+        pytest.param(lambda rng, n: np.minimum(rng.geometric(0.6, n), 30), id="falling"),
+        pytest.param(lambda rng, n: rng.integers(0, 50, n), id="even"),
+        pytest.param(lambda rng, n: rng.integers(0, n // 64 + 40, n), id="as many as are marked, about"),
+        pytest.param(lambda rng, n: rng.permutation(n), id="all different"),
+    ],
+)
+def test_numbers_with_any_share_of_values(values: Any, rng: np.random.Generator) -> None:
+    n = 60_000  # more than a step of sets has
+    numbers = values(rng, n).astype(np.float64)
+    missing = rng.random(n) < 0.1
+    attributes = attributes_of(n, a=("float64", np.where(missing, np.nan, numbers)))
+    asked = [*np.quantile(numbers, [0, 0.03, 0.5, 0.97, 1], method="nearest").tolist(), float(numbers.max()) + 1]
+
+    def check() -> None:
+        for lo in asked:
+            equal = (numbers == lo) & ~missing
+            assert np.array_equal(attributes.equal("a", [lo]).to_mask(), equal)
+            assert np.array_equal(resolve(col("a") == lo, attributes).to_mask(), equal)
+            assert attributes.count_equal("a", [lo]) == equal.sum()
+            for hi in (None, *asked):
+                for lo_open, hi_open in ((False, False), (True, False), (False, True)):
+                    within = ~missing & (numbers > lo if lo_open else numbers >= lo)
+                    if hi is not None:
+                        within &= numbers < hi if hi_open else numbers <= hi
+                    assert np.array_equal(attributes.between("a", lo, hi, lo_open, hi_open).to_mask(), within)
+                    assert attributes.count_between("a", lo, hi, lo_open, hi_open) == within.sum()
+        least = (numbers < asked[2]) & ~missing
+        assert np.array_equal(attributes.between("a", None, asked[2], False, True).to_mask(), least)
+
+    check()
+    changed = rng.choice(n, 100, replace=False)
+    numbers[changed] = rng.choice(numbers, 100)
+    missing[changed] = False
+    attributes.set("a", changed.tolist(), numbers[changed].tolist())
+    check()
+    attributes.drop([0])
+    numbers[0], missing[0] = numbers[-1], missing[-1]
+    numbers, missing = numbers[:-1], missing[:-1]
+    check()

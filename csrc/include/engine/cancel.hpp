@@ -16,11 +16,10 @@ class Cancel {
   explicit Cancel(std::function<bool()> should_stop = {}) : should_stop_(std::move(should_stop)) {}
 
   /// Called between tiles by every thread that works on the search; throws once it was cancelled. The thread that made this
-  /// object asks `should_stop`, at most every 50 ms, counted from its first call: what is over before needs no clock.
+  /// object asks `should_stop`, at most every 50 ms.
   void check() {
     if (should_stop_ && std::this_thread::get_id() == owner_) {
-      const auto now = Clock::now();
-      if (last_ == Clock::time_point()) last_ = now;
+      const auto now = std::chrono::steady_clock::now();
       if (now - last_ > std::chrono::milliseconds(50)) {
         last_ = now;
         if (should_stop_()) stopped_.store(true, std::memory_order_relaxed);
@@ -30,11 +29,9 @@ class Cancel {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   std::function<bool()> should_stop_;
   std::thread::id owner_ = std::this_thread::get_id();
-  Clock::time_point last_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
   std::atomic<bool> stopped_{false};
 };
 
