@@ -101,8 +101,7 @@ class SortedRows {
       if (steps_.empty() || steps_.back() < chosen) steps_.push_back(static_cast<std::uint32_t>(chosen));
     }
     // The rows of the last value, where they are many, have no step but the end.
-    if (rows_.size() - (steps_.empty() ? 0 : steps_.back()) > step)
-      steps_.push_back(static_cast<std::uint32_t>(rows_.size()));
+    if (rows_.size() - (steps_.empty() ? 0 : steps_.back()) > step) steps_.push_back(static_cast<std::uint32_t>(rows_.size()));
   }
 
   /// How many steps the nearest set has: 0 is that of no rows.
