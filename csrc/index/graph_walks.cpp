@@ -177,7 +177,8 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
 Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries,
                              bool explain) const {
   const std::size_t n_live = this->n_live(), n_linked = links.size();
-  if (filter && !explain && effort.executor == Executor::automatic && filter->count() <= plan::kFew) return {};
+  const bool is_few = filter && effort.executor == Executor::automatic && filter->count() <= plan::kFew;
+  if (is_few && !explain) return {};  // exact; nobody reads what that costs
   // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
   const double recall = filter ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
   const auto ef_of = [&](std::size_t n) {
@@ -188,7 +189,7 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* 
   facts.n_queries = n_queries;
   facts.dim = dim;
   facts.is_fast = neighbours.has_value();
-  if (walkable() && (!filter || facts.n_allowed > plan::kFew || effort.executor != Executor::automatic)) {
+  if (walkable() && !is_few) {
     facts.ef = ef_of(k);
     facts.ef_sweep = ef_of(plan::n_nearest(facts));
   }
