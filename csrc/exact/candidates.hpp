@@ -72,7 +72,8 @@ class Candidates {
   /// Returns how many of `rows` cannot be ruled out.
   std::size_t offer(std::span<const std::uint32_t> rows, const Interval* distances) {
     const std::size_t n_before = rows_.size();
-    for (std::size_t i = 0; i < rows.size(); ++i) sink_.offer_upper(distances[i].high);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      sink_.offer_upper(std::min(std::numeric_limits<double>::infinity(), distances[i].high));
     const double beyond = PreparedQuery::beyond(limit());
     rows_.resize(n_before + rows.size());
     Row* next = rows_.data() + n_before;
@@ -85,20 +86,17 @@ class Candidates {
     return rows_.size() - n_before;
   }
 
-  /// A distance known already.
-  void add(double distance, std::int64_t id) {
-    add_last(distance, id);
-    sink_.offer_upper(order_key(distance));
-  }
-  /// The same where nothing asks for the limit any more.
-  void add_last(double distance, std::int64_t id) { sink_.add({order_key(distance), id}); }
+  /// A distance known already, where nothing asks for the limit any more.
+  void add(double distance, std::int64_t id) { sink_.add({order_key(distance), id}); }
 
   /// Re-scores what is left; returns how many rows that took. Those that may be nearest come first, as many as results are
   /// missing: how far away they are rules out half of the others, which memory is not asked for.
   std::size_t settle(const ExactDistance& exact, const std::int64_t* ids) {
-    const double beyond = PreparedQuery::beyond(limit());
-    std::erase_if(rows_, [beyond](const Row& row) { return row.low > beyond; });
-    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.low < b.low; });
+    const auto drop_beyond = [&](std::size_t first, double limit) {
+      const auto end = std::remove_if(rows_.begin() + static_cast<std::ptrdiff_t>(first), rows_.end(),
+                                      [beyond = PreparedQuery::beyond(limit)](const Row& row) { return row.low > beyond; });
+      rows_.erase(end, rows_.end());
+    };
     const auto rescore = [&](std::size_t first, std::size_t last) {
       const auto row_at = [&](std::size_t i) { return rows_[first + i].row; };
       exact.in_turn(last - first, row_at, ids, [&](std::size_t i) {
@@ -106,14 +104,16 @@ class Candidates {
         sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
       });
     };
+    drop_beyond(0, limit());
     const std::size_t n_first = std::min(sink_.n_missing(), rows_.size());
+    const auto rest = rows_.begin() + static_cast<std::ptrdiff_t>(n_first);
+    if (n_first < rows_.size())
+      std::nth_element(rows_.begin(), rest, rows_.end(), [](const Row& a, const Row& b) { return a.low < b.low; });
     rescore(0, n_first);
-    const double reached = PreparedQuery::beyond(sink_.reached());
-    const auto rest = std::partition_point(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rows_.end(),
-                                           [reached](const Row& row) { return !(row.low > reached); });
-    std::sort(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rest,
+    drop_beyond(n_first, sink_.reached());
+    std::sort(rows_.begin() + static_cast<std::ptrdiff_t>(n_first), rows_.end(),
               [](const Row& a, const Row& b) { return a.row < b.row; });
-    const auto n = static_cast<std::size_t>(rest - rows_.begin());
+    const std::size_t n = rows_.size();
     rescore(n_first, n);
     rows_.clear();
     return n;

@@ -117,12 +117,12 @@ void for_each_bit(std::uint64_t mask, Visit&& visit) {
 template <class Sink>
 class Screen {
  public:
-  Screen(const Corpus& corpus, const RowSet& set, MatrixView queries, const Sink& sink, std::size_t patience, Cancel& cancel)
-      : corpus_(corpus), set_(set), queries_(queries), cancel_(cancel) {
+  Screen(const Corpus& corpus, const RowSet& set, MatrixView queries, const Sink& sink, std::size_t k, Cancel& cancel)
+      : corpus_(corpus), set_(set), queries_(queries), k_(k), cancel_(cancel) {
     candidates_.reserve(queries.n_rows);
     exact_.reserve(queries.n_rows);
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
-      candidates_.emplace_back(sink, patience);
+      candidates_.emplace_back(sink, 1024 + 4 * k);
       exact_.emplace_back(corpus.rows, corpus.metric, queries.row(q));
     }
   }
@@ -142,7 +142,10 @@ class Screen {
         if (n_done == 0 && set_.gathered()) ask_for({tile_.rows, tile_.n});
         look();
         n_scored_ += static_cast<std::size_t>(std::popcount(tile_.present)) * queries_.n_rows;
-        if (++n_done % kWindow == 0) reconsider(n_done > kWindow);
+        if (++n_done % kWindow == 0)
+          reconsider(n_done > kWindow);
+        else if (n_tiles < kWindow && std::has_single_bit(n_done))
+          reconsider(8 * n_done >= n_tiles);
       }
     }
     finish();
@@ -162,10 +165,9 @@ class Screen {
     std::array<std::int32_t, kTileRows> dots;
   };
 
-  static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives
+  static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives; fewer where there are few
 
   void start(Strategy strategy) {
-    finish();
     strategy_ = strategy;
     const std::size_t n = queries_.n_rows;
     if (strategy == Strategy::scan || strategy == Strategy::tiles) {
@@ -212,18 +214,31 @@ class Screen {
     }
   }
 
-  /// Where the codes rule out too little, the next simpler way is the cheaper one; the answer stays the same.
-  void reconsider(bool limits_have_settled) {
-    const double share = static_cast<double>(n_survived_) / static_cast<double>(n_scored_ - n_seen_);
+  /// Where the codes rule out too little, the next simpler way is the cheaper one; the answer stays the same. Among the first
+  /// rows many are near for want of better ones, which says nothing about the codes.
+  void reconsider(bool enough_seen) {
+    const std::uint64_t n_new = n_scored_ - n_seen_;
+    const double share = static_cast<double>(n_survived_) / static_cast<double>(n_new);
+    const double unavoidable = static_cast<double>(k_ * queries_.n_rows) / static_cast<double>(n_seen_ ? n_seen_ : n_new);
     n_seen_ = n_scored_;
     n_survived_ = 0;
-    if (!limits_have_settled) return;
-    if (strategy_ == Strategy::tiles && share > 0.125)
-      start(Strategy::floats);
-    else if (strategy_ == Strategy::scan && share > 0.5)
-      start(Strategy::floats);
-    else if (strategy_ == Strategy::floats && share > 0.25)
-      start(Strategy::plain);
+    if (!enough_seen) return;
+    const double in_vain = share - 2 * unavoidable;
+    if (strategy_ == Strategy::tiles && in_vain > 0.125)
+      change_to(Strategy::floats);
+    else if (strategy_ == Strategy::scan && in_vain > 0.5)
+      change_to(Strategy::floats);
+    else if (strategy_ == Strategy::floats && in_vain > 0.25)
+      change_to(Strategy::plain);
+  }
+
+  void change_to(Strategy strategy) {
+    finish();
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) {  // loose bounds leave high limits
+      settle(q);
+      candidates_[q].tighten();
+    }
+    start(strategy);
   }
 
   /// Asks the memory for what a scan reads of rows here and there, before its kernel does so for those further on.
@@ -251,7 +266,7 @@ class Screen {
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
         const double distance = exact_[q](row);
         if (!std::isfinite(distance)) refuse(row);
-        candidates_[q].add_last(distance, id_of(row));
+        candidates_[q].add(distance, id_of(row));
       }
       n_rescored_ += queries_.n_rows;
     });
@@ -344,7 +359,11 @@ class Screen {
     }
     kernels_.screen_tile_f32(packed_.data(), dim, floats_->values(0), dim * sizeof(float), bounds_.data(), queries_.n_rows,
                              tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
-    for (std::size_t q = 0; q < queries_.n_rows; ++q) rescore(q, masks_[q] & tile_.present);
+    for (std::size_t q = 0; q < queries_.n_rows; ++q)
+      offer(q, masks_[q], [&, query = (*floats_)[q]](std::size_t i) {
+        const double score = double{tile_.scale[i]} * std::bit_cast<float>(sums_[q * kTileRows + i]);
+        return query.distance(score, tile_.error[i] * query.norm, tile_.bias[i]);
+      });
   }
 
   /// One query after the other, rows as they lie in memory: for so few, packing a tile costs more than it saves.
@@ -353,33 +372,33 @@ class Screen {
     const double rounding = static_cast<double>(base.dim + 16) * 0x1.02p-23;
     std::array<float, kTileRows> scores, norms;
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      std::uint64_t mask;
       if (corpus_.metric == Metric::l2) {
         kernels_.squared_l2_rows[dtype](queries_.row(q), base.data, base.dim, listed, tile_.n, scores.data());
         const double most = (PreparedQuery::beyond(candidates_[q].limit()) + 1e-30) / (1 - rounding);
-        mask = kernels_.screen_rows(scores.data(), nullptr, tile_.n, 0, round_down(-most));
-      } else {
-        kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, listed, tile_.n, scores.data(), norms.data());
-        const double error = rounding + inflated(floats_->rest()), threshold = bounds_[q].threshold;
-        mask = corpus_.metric == Metric::cosine
-                   ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
-                   : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
+        offer(q, kernels_.screen_rows(scores.data(), nullptr, tile_.n, 0, round_down(-most)), [&](std::size_t i) {
+          const double squared = -double{scores[i]}, error = squared * rounding + 1e-30;
+          return squared < 1e38 ? Interval{squared - error, squared + error} : unknown(q, i);
+        });
+        continue;
       }
-      rescore(q, mask & tile_.present);
+      kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, listed, tile_.n, scores.data(), norms.data());
+      const bool cosine = corpus_.metric == Metric::cosine;
+      const double error = rounding + inflated(floats_->rest()), threshold = bounds_[q].threshold;
+      const std::uint64_t mask =
+          cosine ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
+                 : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
+      offer(q, mask, [&, query = (*floats_)[q]](std::size_t i) {
+        if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return unknown(q, i);
+        const double norm = std::sqrt(double{norms[i]});
+        return cosine ? query.distance(scores[i] / norm, error, 0) : query.distance(scores[i], error * norm, 0);
+      });
     }
   }
 
-  /// Rows of the tile that float32 could not rule out for query `q`.
-  void rescore(std::size_t q, std::uint64_t mask) {
-    if (!mask) return;
-    for_each_bit(mask, [&](std::size_t i) {
-      const double distance = exact_[q](tile_.rows[i]);
-      if (!std::isfinite(distance)) refuse(tile_.rows[i]);
-      candidates_[q].add(distance, id_of(tile_.rows[i]));
-      ++n_rescored_;
-      ++n_survived_;
-    });
-    refresh(q);
+  /// Row i of the tile where float32 sums say nothing about it.
+  Interval unknown(std::size_t q, std::size_t i) const {
+    if (!std::isfinite(exact_[q](tile_.rows[i]))) refuse(tile_.rows[i]);
+    return {-std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
   }
 
   /// Rows that the 4-bit codes of a scan could not rule out. Their low planes are somewhere else in memory: they are asked for
@@ -414,7 +433,7 @@ class Screen {
   void offer(std::size_t q, Survivors& survivors) {
     const quant::NibbleCodes& codes = *corpus_.codes;
     const PreparedQuery& query = (*coded_)[q];
-    const double rest = inflated(query.rest), limit = candidates_[q].limit();
+    const double rest = inflated(query.rest);
     const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
     std::array<Interval, kTileRows> distances;
     for (std::size_t i = 0; i < survivors.n; ++i) {
@@ -422,8 +441,27 @@ class Screen {
       const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
       distances[i] = query.distance(double{codes.scale8()[row]} * survivors.dots[i], error, bias ? bias[row] : 0);
     }
-    n_survived_ += candidates_[q].offer({survivors.rows.data(), survivors.n}, distances.data());
+    offer(q, {survivors.rows.data(), survivors.n}, distances.data());
     survivors.n = 0;
+  }
+
+  /// Rows of the tile that query `q` could not rule out, `interval_of(i)` for that of each.
+  template <class IntervalOf>
+  void offer(std::size_t q, std::uint64_t mask, IntervalOf interval_of) {
+    std::array<std::uint32_t, kTileRows> rows;
+    std::array<Interval, kTileRows> distances;
+    std::size_t n = 0;
+    for_each_bit(mask & tile_.present, [&](std::size_t i) {
+      rows[n] = tile_.rows[i];
+      distances[n++] = interval_of(i);
+    });
+    if (n) offer(q, {rows.data(), n}, distances.data());
+  }
+
+  /// Rows that query `q` could not rule out, and between what their distances lie.
+  [[gnu::always_inline]] void offer(std::size_t q, std::span<const std::uint32_t> rows, const Interval* distances) {
+    const double limit = candidates_[q].limit();
+    n_survived_ += candidates_[q].offer(rows, distances);
     if (candidates_[q].crowded()) {
       settle(q);
       candidates_[q].tighten();
@@ -449,6 +487,7 @@ class Screen {
   const Corpus& corpus_;
   const RowSet& set_;
   MatrixView queries_;
+  std::size_t k_;
   Cancel& cancel_;
   const kernels::Table& kernels_ = kernels::active();
   Strategy strategy_ = Strategy::plain;
@@ -535,7 +574,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     const std::size_t first = task / n_parts * block, n = std::min(block, queries.n_rows - first);
     const std::size_t begin = std::min(set.size(), task % n_parts * part), end = std::min(set.size(), begin + part);
     const MatrixView own{queries.row(first), n, queries.dim};
-    Screen<Sink> screen(corpus, set, own, sink, 1024 + 4 * k, cancel);
+    Screen<Sink> screen(corpus, set, own, sink, k, cancel);
     screen.run(begin, end, strategy);
     for (std::size_t q = 0; q < n; ++q) {
       if (n_parts == 1)

@@ -11,6 +11,7 @@ import pytest
 from reference import check_search
 
 import engine
+from engine.types import Metric
 
 VECTORS = np.random.default_rng(0).standard_normal((500, 24)).astype(np.float32)
 QUERIES = np.random.default_rng(1).standard_normal((7, 24)).astype(np.float32)
@@ -94,6 +95,45 @@ def test_the_strategy_says_what_was_done() -> None:
         (index.search(QUERIES, 10, filter=np.arange(30)), "plain"),
     ):
         assert found.stats.strategy == strategy
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("n_queries", [1, 7, 40])
+def test_rows_wait_until_float32_has_seen_them_all(metric: Metric, n_queries: int) -> None:
+    """What is left then is little more than the results, however many were the nearest for a while."""
+    queries = np.tile(QUERIES, (6, 1))[:n_queries]
+    found = engine.topk(queries, VECTORS, 10, metric=metric)
+    assert found.stats.strategy == "certified-float32"
+    assert found.stats.n_rescored <= 11 * n_queries
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("n_queries", [1, 7, 40])
+def test_rows_that_floats_say_nothing_about(metric: Metric, n_queries: int) -> None:
+    """Sums beyond float32, lengths near its smallest number; and zero vectors, named where they have no cosine."""
+    rows, queries = VECTORS.copy(), np.tile(QUERIES, (6, 1))[:n_queries]
+    rows[100], rows[200], rows[300] = 1e25, 1e-30, -1e-22
+    check_search(engine.topk(queries, rows, 10, metric=metric), queries, rows, 10, metric)
+    rows[400] = 0
+    if metric == "cosine":
+        with pytest.raises(engine.InvalidArgumentError, match=r"vectors\[400\] is a zero vector"):
+            engine.topk(queries, rows, 10)
+    else:
+        check_search(engine.topk(queries, rows, 10, metric=metric), queries, rows, 10, metric)
+
+
+@pytest.mark.parametrize("n", [130, 600])
+def test_few_rows_whose_codes_say_little(n: int) -> None:
+    """Allowed rows closer to each other than a step of their codes: it does not take thousands of them to notice."""
+    rng = np.random.default_rng(2)
+    rows = np.vstack([5 + 0.1 * rng.standard_normal((n, 24)), rng.standard_normal((2000, 24))]).astype(np.float32)
+    queries = (5 + 0.1 * rng.standard_normal((30, 24))).astype(np.float32)
+    index = engine.Index(24, metric="l2", n_threads=1)
+    index.add(rows)
+    found = index.search(queries, 10, filter=np.arange(n))
+    check_search(found, queries, rows, 10, "l2", allowed=np.arange(len(rows)) < n)
+    assert found.stats.strategy == "certified-float32"
+    assert found.stats.n_rescored < 0.6 * n * len(queries)
 
 
 def test_small_batches_scan_what_waits_in_memory() -> None:
