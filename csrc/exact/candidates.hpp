@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -69,21 +70,20 @@ class Candidates {
   double limit() const noexcept { return sink_.limit(); }
   bool crowded() const noexcept { return rows_.size() > patience_; }
 
-  /// Returns how many of `rows` cannot be ruled out.
+  /// Returns how many of `rows`, those of a tile at most, cannot be ruled out.
   std::size_t offer(std::span<const std::uint32_t> rows, const Interval* distances) {
-    const std::size_t n_before = rows_.size();
     for (std::size_t i = 0; i < rows.size(); ++i)
       sink_.offer_upper(std::min(std::numeric_limits<double>::infinity(), distances[i].high));
     const double beyond = PreparedQuery::beyond(limit());
-    rows_.resize(n_before + rows.size());
-    Row* next = rows_.data() + n_before;
+    std::array<Row, kernels::kTileRows> left;
+    Row* next = left.data();
     for (std::size_t i = 0; i < rows.size(); ++i) {  // which stay, no processor could predict: nothing branches on it
       constexpr double kLeast = -std::numeric_limits<double>::infinity();
       *next = {distances[i].low > kLeast ? distances[i].low : kLeast, rows[i]};  // NaN, of damaged codes, says nothing
       next += !(distances[i].low > beyond);
     }
-    rows_.resize(static_cast<std::size_t>(next - rows_.data()));
-    return rows_.size() - n_before;
+    rows_.insert(rows_.end(), left.data(), next);
+    return static_cast<std::size_t>(next - left.data());
   }
 
   /// A distance known already, where nothing asks for the limit any more.

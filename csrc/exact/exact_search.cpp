@@ -171,7 +171,8 @@ class Screen {
     strategy_ = strategy;
     const std::size_t n = queries_.n_rows;
     if (strategy == Strategy::scan || strategy == Strategy::tiles) {
-      coded_.emplace(queries_, *corpus_.codes, strategy == Strategy::tiles ? kernels_.query_limit : 127);
+      using Layout = CodedQueries::Layout;
+      coded_.emplace(queries_, *corpus_.codes, strategy == Strategy::tiles ? Layout::tiles : Layout::scan);
       packed_.resize(strategy == Strategy::tiles ? 2 * corpus_.codes->row_bytes() * kTileRows / sizeof(float) : 0);
     } else if (strategy == Strategy::floats) {
       floats_.emplace(queries_, corpus_.metric);
@@ -290,8 +291,7 @@ class Screen {
     if (tile_.n_ahead) ask_for_bounds({tile_.rows + tile_.n, tile_.n_ahead});
     std::int32_t dots[kTileRows];
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows, tile_.n, q ? 0 : tile_.n_ahead, coded_->for_scan(q),
-                           dots);
+      kernels_.dot_nibbles(codes.high(), codes.row_bytes(), tile_.rows, tile_.n, q ? 0 : tile_.n_ahead, coded_->codes(q), dots);
       const auto rest = static_cast<float>(inflated((*coded_)[q].rest));
       const std::uint64_t mask = kernels_.screen(dots, tile_.n, rows, bounds, rest, bounds_[q]) & tile_.present;
       if (mask) postpone(q, mask, dots);
@@ -317,8 +317,8 @@ class Screen {
     if (!set_.gathered() && next < codes.size()) codes.prefetch(next, std::min(kTileRows, codes.size() - next));
     auto* const packed = reinterpret_cast<std::uint8_t*>(packed_.data());
     kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows, tile_.n, packed);
-    kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->for_tile(0), coded_->tile_stride(), bounds_.data(),
-                            queries_.n_rows, tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
+    kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->codes(0), coded_->stride(), bounds_.data(), queries_.n_rows,
+                            tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
     for (std::size_t q = 0; q < queries_.n_rows; ++q) {
       if (!(masks_[q] & tile_.present)) continue;
       Survivors found;
@@ -422,7 +422,7 @@ class Screen {
     const quant::NibbleCodes& codes = *corpus_.codes;
     Survivors& waiting = waiting_[q];
     std::array<std::int32_t, kTileRows> low;
-    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), waiting.rows.data(), waiting.n, 0, coded_->for_scan(q), low.data());
+    kernels_.dot_nibbles(codes.low(), codes.row_bytes(), waiting.rows.data(), waiting.n, 0, coded_->codes(q), low.data());
     for (std::size_t i = 0; i < waiting.n; ++i)
       waiting.dots[i] =
           static_cast<std::int32_t>(std::int64_t{16} * waiting.dots[i] + low[i] - std::int64_t{136} * (*coded_)[q].sum);
@@ -524,7 +524,7 @@ constexpr std::size_t kWaitingDims = 8 << 20;
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
   // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
   const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8;
-  if (n_rows <= (coded ? kTileRows / 2 : 2 * kTileRows) || k * (coded ? 3 : 8) >= n_rows) return Strategy::plain;
+  if (n_rows <= (coded ? kTileRows / 2 : kTileRows / 4) || k * (coded ? 3 : 2) >= n_rows) return Strategy::plain;
   if (!coded) return Strategy::floats;
   // Packing a tile is worth it for the more queries the longer a tile waits for memory.
   const bool waits = corpus.rows.dim >= 256 && n_rows * corpus.rows.dim >= kWaitingDims;

@@ -22,14 +22,13 @@ float PreparedQuery::threshold(double limit) const noexcept {
   return least < -1e38 ? -std::numeric_limits<float>::infinity() : round_down(least);
 }
 
-CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, int limit) {
-  const std::size_t dim = queries.dim, half = codes.row_bytes(), padded = (half + 63) / 64 * 64;
+CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout) : prepared_(queries.n_rows) {
+  const std::size_t dim = queries.dim, half = codes.row_bytes();
+  const std::size_t padded = layout == Layout::scan ? (half + 63) / 64 * 64 : half;
+  const int limit = layout == Layout::scan ? 127 : kernels::active().query_limit;
   const Metric metric = codes.metric();
-  scan_stride_ = 2 * padded;
-  tile_stride_ = 2 * half;
-  prepared_.resize(queries.n_rows);
-  scan_.assign(queries.n_rows * scan_stride_, 0);
-  tile_.assign(queries.n_rows * tile_stride_, 0);
+  stride_ = 2 * padded;
+  codes_ = std::make_unique_for_overwrite<std::int8_t[]>(queries.n_rows * stride_);
   Scratch<double, 1024> work(dim);
   const float* const center = codes.center().data();
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
@@ -39,14 +38,17 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
     query.metric = metric;
     query.center = codes.center_norm();
     const double factor = metric == Metric::cosine ? 1 / length : 1, subtracted = metric == Metric::l2 ? 1 : 0;
-    std::int8_t* const tile = tile_.data() + q * tile_stride_;
+    std::int8_t* const own = codes_.get() + q * stride_;
     kernels::EncodedQuery code;
-    kernels::active().encode_query(y, factor, subtracted, center, dim, limit, work.data(), tile, &code);
+    kernels::active().encode_query(y, factor, subtracted, center, dim, limit, work.data(), own, &code);
     query.scale = code.scale;
     query.sum = code.sum;
-    std::int8_t* const scan = scan_.data() + q * scan_stride_;
-    std::copy_n(tile, half, scan);
-    std::copy_n(tile + half, half, scan + padded);
+    std::fill(own + dim, own + 2 * half, std::int8_t{0});
+    if (padded > half) {
+      std::copy_backward(own + half, own + 2 * half, own + padded + half);
+      std::fill(own + half, own + padded, std::int8_t{0});
+      std::fill(own + padded + half, own + stride_, std::int8_t{0});
+    }
 
     const double magnitude = metric == Metric::cosine ? 1 : length + (metric == Metric::l2 ? codes.center_norm() : 0);
     query.norm = std::max(1.0, std::sqrt(code.norm) * (1 + 0x1p-30));
@@ -63,12 +65,15 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
 }
 
 FloatQueries::FloatQueries(MatrixView queries, Metric metric)
-    : dim_(queries.dim), prepared_(queries.n_rows), values_(queries.n_rows * queries.dim) {
+    : dim_(queries.dim),
+      prepared_(queries.n_rows),
+      values_(std::make_unique_for_overwrite<float[]>(queries.n_rows * queries.dim)) {
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
     const double length = norm_of(y, dim_);
     const double divisor = metric == Metric::cosine ? length : std::max(length, 1e-30);
-    for (std::size_t j = 0; j < dim_; ++j) values_[q * dim_ + j] = static_cast<float>(y[j] / divisor);
+    const double factor = 1 / divisor;  // one rounding in float64 more than a division, within `rest()` like its own
+    for (std::size_t j = 0; j < dim_; ++j) values_[q * dim_ + j] = static_cast<float>(y[j] * factor);
     PreparedQuery& query = prepared_[q];
     query.metric = metric;
     query.scale = metric == Metric::cosine ? 1 : divisor;

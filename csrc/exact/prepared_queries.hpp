@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -54,22 +55,22 @@ struct PreparedQuery {
   }
 };
 
-/// A block of queries coded in 8 bits, for the scan (low and high dims apart, each padded to 64 bytes) and for tiles.
+/// A block of queries coded in 8 bits.
 class CodedQueries {
  public:
-  CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, int limit);
+  /// For a scan low and high dims lie apart, each padded to 64 bytes, for tiles side by side.
+  enum class Layout { scan, tiles };
+  CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout = Layout::scan);
 
   const PreparedQuery& operator[](std::size_t q) const noexcept { return prepared_[q]; }
-  std::size_t size() const noexcept { return prepared_.size(); }
-  const std::int8_t* for_scan(std::size_t q) const noexcept { return scan_.data() + q * scan_stride_; }
-  const std::int8_t* for_tile(std::size_t q) const noexcept { return tile_.data() + q * tile_stride_; }
-  std::size_t tile_stride() const noexcept { return tile_stride_; }
+  const std::int8_t* codes(std::size_t q) const noexcept { return codes_.get() + q * stride_; }
+  std::size_t stride() const noexcept { return stride_; }
   double rest() const noexcept { return rest_; }  // the largest of the block
 
  private:
-  std::size_t scan_stride_, tile_stride_;
+  std::size_t stride_;
   std::vector<PreparedQuery> prepared_;
-  std::vector<std::int8_t> scan_, tile_;
+  std::unique_ptr<std::int8_t[]> codes_;
   double rest_ = 0;
 };
 
@@ -79,13 +80,13 @@ class FloatQueries {
   FloatQueries(MatrixView queries, Metric metric);
 
   const PreparedQuery& operator[](std::size_t q) const noexcept { return prepared_[q]; }
-  const float* values(std::size_t q) const noexcept { return values_.data() + q * dim_; }
+  const float* values(std::size_t q) const noexcept { return values_.get() + q * dim_; }
   double rest() const noexcept { return 0x1p-22; }
 
  private:
   std::size_t dim_;
   std::vector<PreparedQuery> prepared_;
-  std::vector<float> values_;
+  std::unique_ptr<float[]> values_;
 };
 
 }  // namespace engine::exact

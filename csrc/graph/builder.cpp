@@ -61,10 +61,10 @@ class Builder {
     const std::size_t dim = base_.rows.dim;
     std::vector<float> vectors(rows.size() * dim);
     for (std::size_t i = 0; i < rows.size(); ++i) quant::read_row(base_.rows, rows[i], vectors.data() + i * dim);
-    const exact::CodedQueries coded({vectors.data(), rows.size(), dim}, base_.codes, 127);
+    const exact::CodedQueries coded({vectors.data(), rows.size(), dim}, base_.codes);
     const float* const extra = base_.lift ? base_.lift : base_.codes.bias().empty() ? nullptr : base_.codes.bias().data();
     for (std::size_t i = 0; i < rows.size(); ++i)
-      visit(i, NibbleScorer(base_.codes, coded.for_scan(i), coded[i], extra, base_.lift ? -base_.lift[rows[i]] : 1));
+      visit(i, NibbleScorer(base_.codes, coded.codes(i), coded[i], extra, base_.lift ? -base_.lift[rows[i]] : 1));
   }
 
   /// Links `batch` to rows that are linked already, and those back.

@@ -87,13 +87,13 @@ std::size_t GraphIndex::State::ef_near(std::size_t k, double recall) const {
 template <class Emit, class Accept, class Goal>
 std::size_t GraphIndex::State::walk(MatrixView queries, std::size_t ef, std::size_t n_found, Emit emit, const Accept& accept,
                                     std::size_t near, Goal& goal) const {
-  const exact::CodedQueries coded(queries, codes, 127);
+  const exact::CodedQueries coded(queries, codes);
   const graph::Workspaces::Lease lease(workspaces);
   graph::Workspace& work = *lease;
   const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
   std::size_t n_scored = 0;
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
-    const graph::NibbleScorer scorer(codes, coded.for_scan(q), coded[q], bias);
+    const graph::NibbleScorer scorer(codes, coded.codes(q), coded[q], bias);
     if (neighbours) neighbours->prepare(queries.row(q), coded[q].scale, work.lookup);
     n_scored += walk_one(scorer, ef, n_found, accept, near, goal, work).n_scored;
     emit(q, End{scorer, neighbours ? work.found : work.pool, work});

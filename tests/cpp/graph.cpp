@@ -357,8 +357,8 @@ void test_scorer_of_zeros() {
     data.values[data.values.size() - 1 - i] = -data.values[i];  // no center
   data.code(Metric::l2);
   const std::vector<float> zeros(data.codes.center());
-  const exact::CodedQueries coded({zeros.data(), 1, data.dim}, data.codes, 127);
-  const NibbleScorer scorer(data.codes, coded.for_scan(0), coded[0], data.codes.bias().data());
+  const exact::CodedQueries coded({zeros.data(), 1, data.dim}, data.codes);
+  const NibbleScorer scorer(data.codes, coded.codes(0), coded[0], data.codes.bias().data());
   Rows rows(64);
   std::iota(rows.begin(), rows.end(), 0u);
   std::array<float, 64> keys;
