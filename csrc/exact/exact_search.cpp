@@ -23,9 +23,12 @@ namespace {
 
 using kernels::kTileRows;
 
-/// Without codes: up to here rows are read one by one, which is cheaper than packing tiles; from the second number on coding
-/// the rows pays at once. What was measured stands in docs/certified_exact.md.
-constexpr std::size_t kFewQueries = 8, kManyQueries = 192;
+/// Without codes: up to here rows are read one by one, which is cheaper than packing tiles. What was measured stands in
+/// docs/certified_exact.md.
+constexpr std::size_t kFewQueries = 8;
+
+/// Whether coding the rows pays at once; the fewer there are, the less a query saves.
+bool are_many(std::size_t n_queries, std::size_t n_rows) { return n_queries >= 192 + 100'000 / std::max<std::size_t>(n_rows, 1); }
 
 /// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
 /// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
@@ -546,7 +549,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
   std::optional<quant::NibbleCodes> codes;
   const bool wants_codes = options.strategy == Strategy::scan || options.strategy == Strategy::tiles;
   if (!corpus.codes &&
-      (wants_codes || (options.strategy == Strategy::automatic && queries.n_rows >= kManyQueries && !options.filter))) {
+      (wants_codes || (options.strategy == Strategy::automatic && are_many(queries.n_rows, n_rows) && !options.filter))) {
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }

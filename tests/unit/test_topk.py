@@ -84,7 +84,7 @@ def test_the_strategy_says_what_was_done() -> None:
     """Without codes few queries; codes made for a batch; those of an index; nearly all rows wanted anyway."""
     index = engine.Index(24, n_threads=1)
     index.add(VECTORS)
-    batch = np.tile(QUERIES, (40, 1))
+    batch = np.tile(QUERIES, (60, 1))
     for found, strategy in (
         (engine.topk(QUERIES, VECTORS, 10), "certified-float32"),
         (engine.topk(batch, VECTORS, 10), "certified-8bit"),
