@@ -66,9 +66,9 @@ def topk(
     Notes
     -----
     Few queries take one float32 pass over the rows: what a proven bound on its rounding cannot rule out is scored again
-    in float64. For ``192 + 100_000 / n`` queries or more without a mask the rows are coded first, and the codes rule out
-    nearly all of them by a proven bound. The answer is the same either way. O(n_queries * n * dim) operations, about ``dim + 32``
-    bytes a row for the codes and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
+    in float64. For ``192 + 100_000 / n`` queries or more without a mask the rows are coded first, and the codes rule
+    out nearly all of them by a proven bound. The answer is the same either way. O(n_queries * n * dim) operations,
+    about ``dim + 32`` bytes a row for the codes and O(n_queries * k) of extra memory: no n_queries x n matrix exists.
 
     Examples
     --------
