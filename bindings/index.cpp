@@ -92,6 +92,31 @@ std::optional<Result> search_as_given(const Index& index, const py::object& quer
   });
 }
 
+/// A filter for each query; ids, distances, and what was done for each group of queries that share one.
+template <class Index>
+py::tuple search_each(const Index& index, const FloatMatrix& queries, std::size_t k, double recall,
+                      const std::vector<Filter>& filters, std::size_t n_threads) {
+  const MatrixView rows = view(queries, "queries");
+  if (k < 1) invalid("k is 0, expected at least 1");
+  if (filters.size() != rows.n_rows)
+    invalid("filters has " + std::to_string(filters.size()) + " entries, expected " + std::to_string(rows.n_rows));
+  std::vector<const Bitmap*> given;
+  for (const Filter& filter : filters) given.push_back(filter ? filter->get() : nullptr);
+  auto ids = new_matrix<std::int64_t>(rows.n_rows, k);
+  auto distances = new_matrix<float>(rows.n_rows, k);
+  std::int64_t* const id_data = ids.mutable_data();
+  float* const distance_data = distances.mutable_data();
+  const std::vector<SearchStats> stats = without_gil([&](Cancel& cancel) {
+    if constexpr (std::is_same_v<Index, GraphIndex>)
+      return index.search_each(rows, k, Effort{0, recall}, given, n_threads, cancel, id_data, distance_data);
+    else
+      return index.search_each(rows, k, given, n_threads, cancel, id_data, distance_data);
+  });
+  py::list done;
+  for (const SearchStats& each : stats) done.append(to_stats(each));
+  return py::make_tuple(ids, distances, done);
+}
+
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
 RowsView rows_view(const py::array& array, Dtype dtype, const char* name) {
   if (array.ndim() != 2 || static_cast<std::size_t>(array.itemsize()) != size_of(dtype) || !(array.flags() & py::array::c_style))
@@ -201,6 +226,8 @@ void bind_common(py::class_<Index>& kind) {
       .def("search_as_given", &search_as_given<Index>, py::arg("queries"), py::arg("k"), py::arg("recall"), py::arg("ef"),
            py::arg("filter"), py::arg("n_threads"), py::arg("executor"),
            "Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.")
+      .def("search_each", &search_each<Index>, py::arg("queries").noconvert(), py::arg("k"), py::arg("recall"),
+           py::arg("filters"), py::arg("n_threads"))
       .def("parts", &parts_of<Index>)
       .def("check", [](const Index& index) { unlocked<&Index::check>(index); }, "Refuses stored values that cannot be.");
 }

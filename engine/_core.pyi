@@ -3,6 +3,7 @@ The compiled core of nearfield; use the engine package.
 """
 
 from __future__ import annotations
+import collections.abc
 import engine.types
 import numpy
 import numpy.typing
@@ -171,6 +172,14 @@ class ExactIndex:
         """
         Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.
         """
+    def search_each(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        k: typing.SupportsInt | typing.SupportsIndex,
+        recall: typing.SupportsFloat | typing.SupportsIndex,
+        filters: collections.abc.Sequence[Bitmap | None],
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple: ...
     @property
     def dim(self) -> int: ...
     @property
@@ -280,6 +289,14 @@ class GraphIndex:
         """
         Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.
         """
+    def search_each(
+        self,
+        queries: numpy.typing.NDArray[numpy.float32],
+        k: typing.SupportsInt | typing.SupportsIndex,
+        recall: typing.SupportsFloat | typing.SupportsIndex,
+        filters: collections.abc.Sequence[Bitmap | None],
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple: ...
     @property
     def dim(self) -> int: ...
     @property

@@ -367,6 +367,22 @@ class Segments(Index):
         stats = together([each.stats for each in found])._replace(selectivity=share)
         return SearchResult(ids, distances, self.metric, stats)
 
+    def _search_each(
+        self, queries: NDArray[np.float32], k: int, filters: list[Bitmap | None], recall: float | None
+    ) -> SearchResult:
+        k = as_k(k, len(queries))
+        groups: dict[int, list[int]] = {}
+        for query, each in enumerate(filters):
+            groups.setdefault(id(each), []).append(query)
+        ids = np.empty((len(queries), k), np.int64)
+        distances = np.empty(ids.shape, np.float32)
+        stats = []
+        for rows in groups.values():
+            found = self.search(queries[rows], k, recall=recall, filter=filters[rows[0]])
+            ids[rows], distances[rows] = found
+            stats.append(found.stats)
+        return SearchResult(ids, distances, self.metric, together(stats))
+
     def range_search(
         self, queries: ArrayLike, radius: float, *, filter: Filter | None = None, n_threads: int | None = None
     ) -> RangeResult:

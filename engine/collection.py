@@ -20,7 +20,7 @@ from ._rwlock import ReadWriteLock
 from ._segments import Segments
 from ._store import Store
 from ._table import SegmentTable, Table
-from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_k, as_matrix, as_path, memory_bytes, show
+from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_matrix, as_path, memory_bytes, show
 from .attributes import Attributes, as_names
 from .columns import TypedColumn
 from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, StorageError, UnsupportedError
@@ -30,7 +30,7 @@ from .index import Filter, Index
 from .progress import ProgressKind
 from .protocols import Encoder
 from .texts import as_texts
-from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype, together
+from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype
 
 __all__ = ["Collection"]
 
@@ -831,24 +831,21 @@ class Collection:
             return self.index.explain(k, recall=recall, filter=self._allowed(filter))
 
     def _search_each(self, vectors: NDArray[Any], k: int, filters: Sequence[Any], recall: float | None) -> SearchResult:
-        """A search with a filter for each query: one call for all that share one."""
+        """A search with a filter for each query."""
         if len(filters) != len(vectors):
             raise InvalidArgumentError(
                 f"filter has {len(filters)} entries, expected {len(vectors)}, one for each query"
             )
-        groups: dict[Any, list[int]] = {}
+        known: dict[Predicate | None, Bitmap | None] = {None: None}  # queries that share a bitmap are searched together
+        allowed = []
         for query, each in enumerate(filters):
             if not (each is None or is_condition(each)):
                 raise InvalidArgumentError(f"filter[{query}] is {show(each)}, expected a predicate or None")
-            groups.setdefault(each if each is None else as_predicate(each).canonical, []).append(query)
-        ids = np.empty((len(vectors), as_k(k, len(vectors))), np.int64)
-        distances = np.empty(ids.shape, np.float32)
-        stats = []
-        for each, rows in groups.items():
-            found = self.index.search(vectors[rows], k, recall=recall, filter=self._allowed(each))
-            ids[rows], distances[rows] = found
-            stats.append(found.stats)
-        return SearchResult(ids, distances, self.index.metric, together(stats))
+            predicate = None if each is None else as_predicate(each).canonical
+            if predicate not in known:
+                known[predicate] = self._table.where(predicate)
+            allowed.append(known[predicate])
+        return self.index._search_each(vectors, k, allowed, recall)
 
     def _allowed(self, filter: Any) -> Bitmap | None:
         """The rows of the index that `filter` lets pass; None: all."""

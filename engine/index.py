@@ -38,6 +38,7 @@ from .types import (
     RangeResult,
     SearchResult,
     VectorDtype,
+    together,
 )
 
 if TYPE_CHECKING:
@@ -426,6 +427,19 @@ class Index:
         except InvalidArgumentError:
             refuse_infinite(queries, "queries")
             raise
+
+    def _search_each(
+        self, queries: NDArray[np.float32], k: int, filters: list[_core.Bitmap | None], recall: float | None
+    ) -> SearchResult:
+        """A search with a filter for each query: those that share one, the same object, are searched together."""
+        k = as_k(k, len(queries))
+        _, recall = self._effort(recall, None)
+        try:
+            ids, distances, stats = self._core.search_each(queries, k, recall, filters, self._n_threads)
+        except InvalidArgumentError:
+            refuse_infinite(queries, "queries")
+            raise
+        return SearchResult(ids, distances, self.metric, together(stats))
 
     def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
         """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""

@@ -4,6 +4,7 @@
 #include <shared_mutex>
 
 #include "exact/exact_search.hpp"
+#include "index/search_each.hpp"
 #include "index/store.hpp"
 #include "util/fair_mutex.hpp"
 
@@ -77,6 +78,18 @@ SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOp
                                float* distances) const {
   std::shared_lock lock(state_->mutex);
   return exact::search(state_->corpus(), queries, k, options, cancel, ids, distances);
+}
+
+std::vector<SearchStats> ExactIndex::search_each(MatrixView queries, std::size_t k, std::span<const Bitmap* const> filters,
+                                                 std::size_t n_threads, Cancel& cancel, std::int64_t* ids,
+                                                 float* distances) const {
+  std::shared_lock lock(state_->mutex);
+  const exact::Corpus corpus = state_->corpus();
+  exact::check(corpus, queries);
+  return engine::search_each(queries, k, filters, n_threads, ids, distances,
+                             [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
+                               return exact::search(corpus, own, k, options, cancel, own_ids, own_distances);
+                             });
 }
 
 RangeHits ExactIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {

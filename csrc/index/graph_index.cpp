@@ -10,6 +10,7 @@
 
 #include "graph/pruner.hpp"
 #include "index/graph_state.hpp"
+#include "index/search_each.hpp"
 
 namespace engine {
 namespace {
@@ -155,12 +156,20 @@ Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
 SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,
                                Cancel& cancel, std::int64_t* ids, float* distances) const {
   std::shared_lock lock(state_->mutex);
-  const State& s = *state_;
-  if (s.n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const Allowed allowed(options.filter, s.dead);
-  const Plan plan = s.plan(k, effort, options.filter, queries.n_rows);
-  return plan.executor == Executor::exact ? s.exactly(queries, k, options, allowed.rows(), cancel, ids, distances)
-                                          : s.by_walks(queries, k, plan, options, allowed, cancel, ids, distances);
+  if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+  return state_->search(queries, k, effort, options, cancel, ids, distances);
+}
+
+std::vector<SearchStats> GraphIndex::search_each(MatrixView queries, std::size_t k, const Effort& effort,
+                                                 std::span<const Bitmap* const> filters, std::size_t n_threads, Cancel& cancel,
+                                                 std::int64_t* ids, float* distances) const {
+  std::shared_lock lock(state_->mutex);
+  if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+  exact::check(state_->visible(), queries);
+  return engine::search_each(queries, k, filters, n_threads, ids, distances,
+                             [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
+                               return state_->search(own, k, effort, options, cancel, own_ids, own_distances);
+                             });
 }
 
 Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {

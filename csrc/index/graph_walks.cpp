@@ -212,6 +212,14 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Bitmap* 
   return plan;
 }
 
+SearchStats GraphIndex::State::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,
+                                      Cancel& cancel, std::int64_t* found, float* distances) const {
+  const Allowed allowed(options.filter, dead);
+  const Plan plan = this->plan(k, effort, options.filter, queries.n_rows);
+  return plan.executor == Executor::exact ? exactly(queries, k, options, allowed.rows(), cancel, found, distances)
+                                          : by_walks(queries, k, plan, options, allowed, cancel, found, distances);
+}
+
 SearchStats GraphIndex::State::exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows,
                                        Cancel& cancel, std::int64_t* found, float* distances) const {
   options.filter = rows;

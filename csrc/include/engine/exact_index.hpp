@@ -41,6 +41,9 @@ class ExactIndex {
 
   SearchStats search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,
                      float* distances) const;
+  /// With a filter for each query, null: none. What was done for each group of queries that share one, the same object.
+  std::vector<SearchStats> search_each(MatrixView queries, std::size_t k, std::span<const Bitmap* const> filters,
+                                       std::size_t n_threads, Cancel& cancel, std::int64_t* ids, float* distances) const;
   RangeHits range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const;
 
   std::vector<Part> parts() const;

@@ -67,6 +67,10 @@ class GraphIndex {
   /// Walks, or looks at all rows that pass where that is cheaper or `effort` asks for it.
   SearchStats search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options, Cancel& cancel,
                      std::int64_t* ids, float* distances) const;
+  /// As for ExactIndex.
+  std::vector<SearchStats> search_each(MatrixView queries, std::size_t k, const Effort& effort,
+                                       std::span<const Bitmap* const> filters, std::size_t n_threads, Cancel& cancel,
+                                       std::int64_t* ids, float* distances) const;
   /// What `search` would do with `n_queries` queries that share the filter.
   Plan plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const;
   RangeHits range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const;
