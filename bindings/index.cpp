@@ -205,6 +205,18 @@ void bind_common(py::class_<Index>& kind) {
           },
           py::arg("ids").noconvert())
       .def(
+          "find",
+          [](const Index& index, const IdArray& ids) {
+            const auto given = flat(ids, "ids");
+            std::vector<std::int64_t> rows;
+            {
+              const py::gil_scoped_release released;
+              rows = index.find(given);
+            }
+            return to_array(std::move(rows));
+          },
+          py::arg("ids").noconvert(), "The row of each id, -1 where there is none.")
+      .def(
           "rows_of",
           [](const Index& index, const IdArray& ids) {
             const auto given = flat(ids, "ids");

@@ -133,6 +133,10 @@ class ExactIndex:
         """
         Refuses stored values that cannot be.
         """
+    def find(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        The row of each id, -1 where there is none.
+        """
     def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def parts(self) -> dict: ...
@@ -232,6 +236,10 @@ class GraphIndex:
     ) -> int:
         """
         The smallest ef that reached `recall` when measured; 0 where none did.
+        """
+    def find(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        The row of each id, -1 where there is none.
         """
     def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...

@@ -103,6 +103,8 @@ class Table:
         """Columns of rows, NULL where an id is -1."""
         self.check()
         missing = ids < 0
+        if not missing.any():
+            return self.attributes.take(self._rows_of(ids), names)
         rows = np.zeros(len(ids), np.int64)
         rows[~missing] = self._rows_of(ids[~missing])
         columns = self.attributes.take(rows, names)
@@ -123,24 +125,30 @@ class Table:
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `ids` there are rows for."""
-        held, _ = self._sorted()
-        places = np.searchsorted(held, ids)
-        known = places < len(held)
-        known[known] = held[places[known]] == ids[known]
-        return known
+        return self._find(ids) >= 0
+
+    def _find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the attributes, -1 where there are none."""
+        if self._ids is None:
+            return self._index._core.find(ids)
+        held, rows = self._sorted()
+        if not len(held):
+            return np.full(len(ids), -1, np.int64)
+        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+        return np.where(held[places] == ids, rows[places], -1)
 
     def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the attributes."""
-        known = self.holds(ids)
-        if not known.all():
-            raise InvalidArgumentError(f"ids holds {ids[~known][0]}, which is not in the collection")
-        held, rows = self._sorted()
-        return rows[np.searchsorted(held, ids)]
+        rows = self._find(ids)
+        if (rows < 0).any():
+            raise InvalidArgumentError(f"ids holds {ids[rows < 0][0]}, which is not in the collection")
+        return rows
 
     def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All ids in order, and the row of each; made once for a version."""
         if self._order is None or self._order[0] != self.version:
-            held = self._index.ids if self._ids is None else self._ids_of(np.arange(len(self._ids)))
+            assert self._ids is not None
+            held = self._ids_of(np.arange(len(self._ids)))
             rows = np.argsort(held, kind="stable")
             self._order = self.version, held[rows], rows
         return self._order[1:]
@@ -248,14 +256,8 @@ class SegmentTable(Table):
     def count(self, predicate: object) -> int:
         return self.where(predicate).count() if self._index.n_dead else super().count(predicate)
 
-    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return self._index.find(ids) >= 0
-
-    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        places = self._index.find(ids)
-        if (places < 0).any():
-            raise InvalidArgumentError(f"ids holds {ids[places < 0][0]}, which is not in the collection")
-        return places
+    def _find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._index.find(ids)
 
     def _fit(self) -> None:
         self.check()

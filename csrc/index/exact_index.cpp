@@ -66,6 +66,11 @@ void ExactIndex::get(std::span<const std::int64_t> ids, float* vectors) const {
   state_->get(ids, vectors);
 }
 
+std::vector<std::int64_t> ExactIndex::find(std::span<const std::int64_t> ids) const {
+  std::shared_lock lock(state_->mutex);
+  return state_->find(ids);
+}
+
 Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
   Bitmap rows(state_->size());

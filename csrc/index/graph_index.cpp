@@ -143,6 +143,17 @@ void GraphIndex::get(std::span<const std::int64_t> ids, float* vectors) const {
   state_->get(ids, vectors);
 }
 
+std::vector<std::int64_t> GraphIndex::find(std::span<const std::int64_t> ids) const {
+  std::shared_lock lock(state_->mutex);
+  const State& s = *state_;
+  std::vector<std::int64_t> rows = s.find(ids);
+  std::vector<std::uint32_t> dead;
+  s.dead.for_each([&](std::size_t row) { dead.push_back(static_cast<std::uint32_t>(row)); });
+  for (std::int64_t& row : rows)
+    row = row < static_cast<std::int64_t>(s.n_visible) ? row - (std::ranges::lower_bound(dead, row) - dead.begin()) : -1;
+  return rows;
+}
+
 Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;

@@ -29,6 +29,17 @@ void Store::map_ids() const {
   mapped_ = true;
 }
 
+std::vector<std::int64_t> Store::find(std::span<const std::int64_t> given) const {
+  map_ids();
+  std::vector<std::int64_t> found;
+  found.reserve(given.size());
+  for (const std::int64_t id : given) {
+    const std::uint32_t row = rows.find(id, ids.span());
+    found.push_back(row == IdMap::kNone ? -1 : std::int64_t{row});
+  }
+  return found;
+}
+
 std::size_t Store::row_of(std::int64_t id) const {
   map_ids();
   const std::uint32_t row = rows.find(id, ids.span());

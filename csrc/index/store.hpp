@@ -42,6 +42,8 @@ struct Store {
   /// Fills `rows` where stored parts left that for when it is needed, which a search alone does not; ids that cannot be are an
   /// error. Readers may call it at the same time.
   void map_ids() const;
+  /// The row of each of `given`, -1 where there is none.
+  std::vector<std::int64_t> find(std::span<const std::int64_t> given) const;
   /// An unknown id is an error.
   std::size_t row_of(std::int64_t id) const;
   /// Rows of `given`, each once: an unknown or repeated id is an error.

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from operator import is_
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from .._validate import show
 from ..exceptions import InvalidArgumentError
@@ -21,11 +20,26 @@ from ..exceptions import InvalidArgumentError
 __all__ = ["MAX_DEPTH", "Group", "Leaf", "Op", "Predicate"]
 
 Op = Literal["and", "or"]
+T = TypeVar("T")
 AnyLeaf = TypeVar("AnyLeaf", bound="Leaf")
 DUAL: dict[Op, Op] = {"and": "or", "or": "and"}
 MAX_DEPTH = 100  # levels of AND within OR within AND ...; Python's own parser stops at 200 parentheses
 MAX_TERMS = 1_000_000
 INFIX = 8  # a larger group is shown as a call, which Python parses at any length
+
+
+class once(Generic[T]):
+    """`functools.cached_property` without the lock that Python dropped in 3.12: it takes longer than a question."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
 
 
 class Predicate:
@@ -78,11 +92,11 @@ class Predicate:
             {part.name: getattr(canonical, part.name) for part in fields(canonical) if part.init},
         )
 
-    @cached_property
+    @once
     def _hash(self) -> int:
         return hash(self.key)
 
-    @cached_property
+    @once
     def key(self) -> tuple[Any, ...]:
         """Equal for equal predicates; the keys of any two have an order."""
         raise NotImplementedError
@@ -135,7 +149,7 @@ class Leaf(Predicate):
         """What tells the leaves of one kind and column apart."""
         return ()
 
-    @cached_property
+    @once
     def key(self) -> tuple[Any, ...]:
         return 0, self.column, type(self).__name__, self.negated, *self.payload
 
@@ -218,7 +232,7 @@ class Group(Predicate):
     def canonical(self) -> Leaf | Group:
         return self if self._other_form is None else self._other_form
 
-    @cached_property
+    @once
     def _other_form(self) -> Leaf | Group | None:
         """The canonical form; None where that is this very object."""
         op = self.true_op
@@ -245,7 +259,7 @@ class Group(Predicate):
         result.__dict__["_other_form"] = None
         return result
 
-    @cached_property
+    @once
     def key(self) -> tuple[Any, ...]:
         if self.canonical is not self:
             return self.canonical.key

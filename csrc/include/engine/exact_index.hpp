@@ -36,6 +36,8 @@ class ExactIndex {
   void remove(std::span<const std::int64_t> ids);
   /// Rows of `ids`, as floats, to `vectors`.
   void get(std::span<const std::int64_t> ids, float* vectors) const;
+  /// The row of each of `ids`, -1 where there is none.
+  std::vector<std::int64_t> find(std::span<const std::int64_t> ids) const;
   /// The set of rows with these ids.
   Bitmap rows_of(std::span<const std::int64_t> ids) const;
 

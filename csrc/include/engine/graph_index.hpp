@@ -62,6 +62,8 @@ class GraphIndex {
   /// Drops removed rows: the last rows take their places, and links to them are replaced.
   void optimize(std::size_t n_threads, Cancel& cancel);
   void get(std::span<const std::int64_t> ids, float* vectors) const;
+  /// Among the rows that live, as in a filter.
+  std::vector<std::int64_t> find(std::span<const std::int64_t> ids) const;
   Bitmap rows_of(std::span<const std::int64_t> ids) const;
 
   /// Walks, or looks at all rows that pass where that is cheaper or `effort` asks for it.
