@@ -63,7 +63,7 @@ def _query(query: object, where: str, depth: int) -> Predicate:
             raise _unknown(name, GROUPS, "a column's operators stand inside: {'year': {'$gte': 2020}}")
         else:
             terms.append(_condition(Column(name), value, depth + 1))
-    return ALL_OF(*terms)
+    return terms[0] if len(terms) == 1 else ALL_OF(*terms)
 
 
 def _condition(column: Column, value: object, depth: int) -> Predicate:
@@ -87,7 +87,7 @@ def _condition(column: Column, value: object, depth: int) -> Predicate:
             )
         else:
             raise _unknown(name, {**OPERATORS, "$not": None}, f"in {where}")
-    return ALL_OF(*terms)
+    return terms[0] if len(terms) == 1 else ALL_OF(*terms)
 
 
 def _equal(column: Column, value: object) -> Predicate:
