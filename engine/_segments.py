@@ -370,6 +370,7 @@ class Segments(Index):
     def _search_each(
         self, queries: NDArray[np.float32], k: int, filters: list[Bitmap | None], recall: float | None
     ) -> SearchResult:
+        queries = as_matrix(queries, "queries", dim=self.dim)
         k = as_k(k, len(queries))
         groups: dict[int, list[int]] = {}
         for query, each in enumerate(filters):

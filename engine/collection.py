@@ -30,13 +30,14 @@ from .index import Filter, Index
 from .progress import ProgressKind
 from .protocols import Encoder
 from .texts import as_texts
-from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype
+from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype, together
 
 __all__ = ["Collection"]
 
 Side = Literal["query", "document"]
 Kind = Literal["vectors", "texts", "images"]
 Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
+MOST_BITMAP_BYTES = 256 * 2**20  # of the filters of a batch, held at once
 
 
 class Collection:
@@ -837,15 +838,23 @@ class Collection:
                 f"filter has {len(filters)} entries, expected {len(vectors)}, one for each query"
             )
         known: dict[Predicate | None, Bitmap | None] = {None: None}  # queries that share a bitmap are searched together
-        allowed = []
+        allowed: list[Bitmap | None] = []
+        nbytes, start, found = 0, 0, []
         for query, each in enumerate(filters):
             if not (each is None or is_condition(each)):
                 raise InvalidArgumentError(f"filter[{query}] is {show(each)}, expected a predicate or None")
             predicate = None if each is None else as_predicate(each).canonical
             if predicate not in known:
-                known[predicate] = self._table.where(predicate)
+                known[predicate] = rows = self._table.where(predicate)
+                nbytes += rows.nbytes
             allowed.append(known[predicate])
-        return self.index._search_each(vectors, k, allowed, recall)
+            if nbytes > MOST_BITMAP_BYTES or query == len(filters) - 1:
+                found.append(self.index._search_each(vectors[start : query + 1], k, allowed, recall))
+                known, allowed, nbytes, start = {None: None}, [], 0, query + 1
+        if len(found) == 1:
+            return found[0]
+        ids, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return SearchResult(ids, distances, self.index.metric, together([each.stats for each in found]))
 
     def _allowed(self, filter: Any) -> Bitmap | None:
         """The rows of the index that `filter` lets pass; None: all."""

@@ -432,6 +432,7 @@ class Index:
         self, queries: NDArray[np.float32], k: int, filters: list[_core.Bitmap | None], recall: float | None
     ) -> SearchResult:
         """A search with a filter for each query: those that share one, the same object, are searched together."""
+        queries = as_matrix(queries, "queries", dim=self._dim, check=False)
         k = as_k(k, len(queries))
         _, recall = self._effort(recall, None)
         try:

@@ -28,7 +28,7 @@ using kernels::kTileRows;
 constexpr std::size_t kFewQueries = 8;
 
 /// Whether coding the rows pays at once; the fewer there are, the less a query saves.
-bool are_many(std::size_t n_queries, std::size_t n_rows) { return n_queries >= 192 + 100'000 / std::max<std::size_t>(n_rows, 1); }
+bool are_many(std::size_t n_queries, std::size_t n_rows) { return n_queries >= 192 + 100'000 / n_rows; }
 
 /// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
 /// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
@@ -135,6 +135,7 @@ class Screen {
   void run(std::size_t begin, std::size_t end, Strategy strategy) {
     start(strategy);
     const std::size_t n_tiles = (end - begin + kTileRows - 1) / kTileRows;
+    const bool is_small = n_tiles < 4 * kWindow;
     std::size_t n_done = 0;
     for (const bool first_pass : {true, false}) {
       for (std::size_t t = 0; t < n_tiles; ++t) {
@@ -145,10 +146,9 @@ class Screen {
         if (n_done == 0 && set_.gathered()) ask_for({tile_.rows, tile_.n});
         look();
         n_scored_ += static_cast<std::size_t>(std::popcount(tile_.present)) * queries_.n_rows;
-        if (++n_done % kWindow == 0)
-          reconsider(n_done > kWindow);
-        else if (n_tiles < kWindow && std::has_single_bit(n_done))
-          reconsider(8 * n_done >= n_tiles);
+        ++n_done;
+        if (is_small ? std::has_single_bit(n_done) : n_done % kWindow == 0)
+          reconsider(is_small ? 8 * n_done >= n_tiles : n_done > kWindow);
       }
     }
     finish();
@@ -380,7 +380,7 @@ class Screen {
         const double most = (PreparedQuery::beyond(candidates_[q].limit()) + 1e-30) / (1 - rounding);
         offer(q, kernels_.screen_rows(scores.data(), nullptr, tile_.n, 0, round_down(-most)), [&](std::size_t i) {
           const double squared = -double{scores[i]}, error = squared * rounding + 1e-30;
-          return squared < 1e38 ? Interval{squared - error, squared + error} : unknown(q, i);
+          return squared < 1e38 ? Interval{squared - error, squared + error} : exactly(q, i);
         });
         continue;
       }
@@ -391,17 +391,18 @@ class Screen {
           cosine ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
                  : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
       offer(q, mask, [&, query = (*floats_)[q]](std::size_t i) {
-        if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return unknown(q, i);
+        if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return exactly(q, i);
         const double norm = std::sqrt(double{norms[i]});
         return cosine ? query.distance(scores[i] / norm, error, 0) : query.distance(scores[i], error * norm, 0);
       });
     }
   }
 
-  /// Row i of the tile where float32 sums say nothing about it.
-  Interval unknown(std::size_t q, std::size_t i) const {
-    if (!std::isfinite(exact_[q](tile_.rows[i]))) refuse(tile_.rows[i]);
-    return {-std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  /// For row i of the tile where float32 sums say nothing about it.
+  Interval exactly(std::size_t q, std::size_t i) const {
+    const double distance = exact_[q](tile_.rows[i]);
+    if (!std::isfinite(distance)) refuse(tile_.rows[i]);
+    return {distance, distance};
   }
 
   /// Rows that the 4-bit codes of a scan could not rule out. Their low planes are somewhere else in memory: they are asked for

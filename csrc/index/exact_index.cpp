@@ -91,7 +91,7 @@ std::vector<SearchStats> ExactIndex::search_each(MatrixView queries, std::size_t
   std::shared_lock lock(state_->mutex);
   const exact::Corpus corpus = state_->corpus();
   exact::check(corpus, queries);
-  return engine::search_each(queries, k, filters, n_threads, ids, distances,
+  return engine::search_each(queries, k, filters, n_threads, cancel, ids, distances,
                              [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
                                return exact::search(corpus, own, k, options, cancel, own_ids, own_distances);
                              });

@@ -177,7 +177,7 @@ std::vector<SearchStats> GraphIndex::search_each(MatrixView queries, std::size_t
   std::shared_lock lock(state_->mutex);
   if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   exact::check(state_->visible(), queries);
-  return engine::search_each(queries, k, filters, n_threads, ids, distances,
+  return engine::search_each(queries, k, filters, n_threads, cancel, ids, distances,
                              [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
                                return state_->search(own, k, effort, options, cancel, own_ids, own_distances);
                              });

@@ -28,16 +28,19 @@ MAX_TERMS = 1_000_000
 INFIX = 8  # a larger group is shown as a call, which Python parses at any length
 
 
-class once(Generic[T]):
+class Cached(Generic[T]):
     """`functools.cached_property` without the lock that Python dropped in 3.12: it takes longer than a question."""
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
+        self.__doc__ = make.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
         value = instance.__dict__[self._name] = self._make(instance)
         return value
 
@@ -92,11 +95,11 @@ class Predicate:
             {part.name: getattr(canonical, part.name) for part in fields(canonical) if part.init},
         )
 
-    @once
+    @Cached
     def _hash(self) -> int:
         return hash(self.key)
 
-    @once
+    @Cached
     def key(self) -> tuple[Any, ...]:
         """Equal for equal predicates; the keys of any two have an order."""
         raise NotImplementedError
@@ -149,7 +152,7 @@ class Leaf(Predicate):
         """What tells the leaves of one kind and column apart."""
         return ()
 
-    @once
+    @Cached
     def key(self) -> tuple[Any, ...]:
         return 0, self.column, type(self).__name__, self.negated, *self.payload
 
@@ -232,7 +235,7 @@ class Group(Predicate):
     def canonical(self) -> Leaf | Group:
         return self if self._other_form is None else self._other_form
 
-    @once
+    @Cached
     def _other_form(self) -> Leaf | Group | None:
         """The canonical form; None where that is this very object."""
         op = self.true_op
@@ -259,7 +262,7 @@ class Group(Predicate):
         result.__dict__["_other_form"] = None
         return result
 
-    @once
+    @Cached
     def key(self) -> tuple[Any, ...]:
         if self.canonical is not self:
             return self.canonical.key

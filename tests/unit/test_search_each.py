@@ -57,7 +57,8 @@ def test_a_wrong_filter_or_query_is_named_and_nothing_breaks(kind: IndexKind) ->
             index._search_each(bad, 3, [filters[3], None] * 20, 0.9)
     with pytest.raises(engine.InvalidArgumentError, match="filters has 3 entries, expected 40"):
         index._core.search_each(queries, 3, 0.9, filters[:3], 1)
-    assert index._search_each(queries, 3, [None] * 40, 0.9).ids.min() >= 0
+    assert index._core.search_each(queries, 3, 0.9, [None] * 40, 0)[0].min() >= 0  # as one thread
+    assert index._search_each(np.asfortranarray(queries, np.float64), 3, [None] * 40, 0.9).ids.min() >= 0
 
 
 @every_kind
@@ -90,3 +91,35 @@ def test_a_collection_that_has_lost_rows(kind: IndexKind, where: str, tmp_path: 
         assert found.ids[i].tolist() == alone.ids[0].tolist()
         assert each is None or set(found.attributes["group"][i].tolist()) == {i % 50}
         assert found.attributes["group"][i].tolist() == [group_of[int(each)] for each in found.ids[i]]
+
+
+def test_many_large_filters_are_not_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.collection.MOST_BITMAP_BYTES", 5000)
+    rng = np.random.default_rng(3)
+    collection = Collection.create(dim=DIM)
+    collection.add(rng.standard_normal((N, DIM), np.float32), attributes={"number": np.arange(N)})
+    queries = rng.standard_normal((60, DIM), np.float32)
+    asked = [None if i % 7 == 0 else col("number") >= 40 * (i % 50) for i in range(60)]
+    found = collection.search(queries, 4, filter=asked)
+    for i, each in enumerate(asked):
+        assert found.ids[i].tolist() == collection.search(queries[i], 4, filter=each).ids[0].tolist()
+    assert found.stats.n_scored > 60 * N / 2
+
+
+def test_an_encoder_s_vectors_are_taken_as_they_come() -> None:
+    """It may return float64, and columns in place of rows."""
+
+    class Doubles:
+        name, dim, fingerprint, normalized = "doubles", 2, "1", False
+
+        def encode_documents(self, texts: list[str]) -> Any:
+            return np.asfortranarray([[len(text), 1.0] for text in texts])
+
+        encode_queries = encode_documents
+
+        def encode_images(self, images: list[Any]) -> Any:
+            raise NotImplementedError
+
+    collection = Collection.from_texts(["a", "bb", "cccc"], Doubles(), metric="l2", attributes={"n": [1, 2, 3]})
+    found = collection.search(["xx", "yyy"], 1, filter=[col("n") != 2, None])
+    assert found.ids.tolist() == [[0], [1]]

@@ -122,7 +122,7 @@ def test_rows_that_floats_say_nothing_about(metric: Metric, n_queries: int) -> N
         check_search(engine.topk(queries, rows, 10, metric=metric), queries, rows, 10, metric)
 
 
-@pytest.mark.parametrize("n", [130, 600])
+@pytest.mark.parametrize("n", [130, 600, 2100, 4096])
 def test_few_rows_whose_codes_say_little(n: int) -> None:
     """Allowed rows closer to each other than a step of their codes: it does not take thousands of them to notice."""
     rng = np.random.default_rng(2)
