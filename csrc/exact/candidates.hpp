@@ -82,6 +82,7 @@ class Candidates {
       *next = {distances[i].low > kLeast ? distances[i].low : kLeast, rows[i]};  // NaN, of damaged codes, says nothing
       next += !(distances[i].low > beyond);
     }
+    if (rows_.capacity() == 0) rows_.reserve(kReserved);
     rows_.insert(rows_.end(), left.data(), next);
     return static_cast<std::size_t>(next - left.data());
   }
@@ -129,6 +130,8 @@ class Candidates {
     double low;
     std::uint32_t row;
   };
+  static constexpr std::size_t kReserved = 32;  // at once: most queries leave fewer, and growing takes time
+
   Sink sink_;
   std::size_t patience_;
   std::vector<Row> rows_;

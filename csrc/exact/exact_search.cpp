@@ -221,6 +221,7 @@ class Screen {
   /// Where the codes rule out too little, the next simpler way is the cheaper one; the answer stays the same. Among the first
   /// rows many are near for want of better ones, which says nothing about the codes.
   void reconsider(bool enough_seen) {
+    if (strategy_ == Strategy::plain) return;
     const std::uint64_t n_new = n_scored_ - n_seen_;
     const double share = static_cast<double>(n_survived_) / static_cast<double>(n_new);
     const double unavoidable = static_cast<double>(k_ * queries_.n_rows) / static_cast<double>(n_seen_ ? n_seen_ : n_new);
