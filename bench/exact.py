@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from engine.types import VectorDtype
@@ -16,12 +17,14 @@ from .measure import MeasureError, Timing, Worker, in_turns, why_missing
 from .oracle import Oracle
 from .peers import OURS, Ids
 from .tasks import (
+    FEW,
     MASKS,
     Plan,
     Result,
     Shape,
     State,
     all_at_once,
+    among_few,
     encode,
     extra_memory,
     int8_peak,
@@ -54,6 +57,13 @@ def one_shots(plan: Plan) -> Iterator[Record]:
     """One query from the raw matrix, before there is an index."""
     for n_threads in sorted({1, plan.n_threads}):
         yield from race(plan, "one_shot", one_shot, 1, n_threads)
+
+
+def few(plan: Plan) -> Iterator[Record]:
+    """Many queries among as many rows as there may be classes."""
+    for n_rows in FEW:
+        for record in race(replace(plan, rows=n_rows, k=min(plan.k, 5)), "few", among_few, plan.n_batch, 1):
+            yield {**record, "rows": n_rows}
 
 
 def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: int, n_threads: int) -> Iterator[Record]:
@@ -180,6 +190,7 @@ FIGURES: dict[str, Callable[[Plan], Iterator[Record]]] = {
     "memory": memory,
     "masks": masks,
     "one_shot": one_shots,
+    "few": few,
     "codes": codes,
     "import": imports,
 }

@@ -20,6 +20,7 @@ from .peers import OURS
 __all__ = ["count", "qps", "read", "report", "table", "timing", "unjudged", "verdict"]
 
 Record = dict[str, Any]
+UNITS = {"ms": 1e3, "us": 1e6}  # in a second
 MET, MISSED = "[met]     ", "[NOT MET] "
 
 
@@ -95,12 +96,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def spread(record: Record, per: int = 1) -> str:
-    times = timing(record)
-    return f"{1e3 * times.median / per:,.2f} ({1e3 * times.min / per:,.2f} - {1e3 * times.max / per:,.2f})"
+def spread(record: Record, per: int = 1, unit: str = "ms") -> str:
+    times, scale = timing(record), UNITS[unit] / per
+    return f"{scale * times.median:,.2f} ({scale * times.min:,.2f} - {scale * times.max:,.2f})"
 
 
-def race_table(found: list[Record], n: int) -> str:
+def race_table(found: list[Record], n: int, unit: str = "ms") -> str:
     """All libraries, the fastest first; those that are missing last."""
     timed = sorted((record for record in found if "seconds" in record), key=qps, reverse=True)
     best = max((qps(record) for record in timed if record["library"] != OURS), default=None)
@@ -109,7 +110,7 @@ def race_table(found: list[Record], n: int) -> str:
             "library",
             "version",
             "QPS",
-            "ms a query" if n > 1 else "ms",
+            f"{unit} a query" if n > 1 else unit,
             "against best peer",
             "ids = float64",
             "within float32",
@@ -119,7 +120,7 @@ def race_table(found: list[Record], n: int) -> str:
         ratio = "-" if best is None else f"{qps(record) / best:.2f}x"
         right = [percent(record["identical"]), percent(record["within_float32"])]
         rows.append(
-            [record["library"], record["version"] or "-", f"{qps(record):,.1f}", spread(record, n), ratio, *right]
+            [record["library"], record["version"] or "-", f"{qps(record):,.1f}", spread(record, n, unit), ratio, *right]
         )
     rows += [[record["library"], record["missing"], *"-----"] for record in found if "missing" in record]
     return table(rows)
@@ -226,6 +227,17 @@ def one_shot(found: list[Record], run: Record) -> Iterator[str]:
         yield right_ids([ours])
 
 
+def few(found: list[Record], run: Record) -> Iterator[str]:
+    for n_rows in sorted({record["rows"] for record in found}):
+        here = [record for record in found if record["rows"] == n_rows]
+        n = here[-1]["n_queries"]
+        yield f"FEW: {n:,} queries in one call among the {n_rows:,} rows of a raw matrix, 1 thread, k=5"
+        yield race_table(here, n, "us")
+        ours, _ = ours_and_best(here)
+        if ours:
+            yield right_ids([ours])
+
+
 def codes(found: list[Record], run: Record) -> Iterator[str]:
     yield "CODES: codes and bookkeeping beside the vectors; Index.add of all rows, 1 thread"
     rows = [["vectors kept as", "codes MB", "of float16 vectors", "add ms"]]
@@ -257,6 +269,7 @@ DESCRIBE: dict[str, Callable[[list[Record], Record], Iterator[str]]] = {
     "memory": memory,
     "masks": masks,
     "one_shot": one_shot,
+    "few": few,
     "codes": codes,
     "import": imports,
 }
