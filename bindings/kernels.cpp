@@ -162,8 +162,9 @@ void bind_kernels(py::module_& module) {
       py::arg("rows").noconvert(), py::arg("n_rows"));
   kernels.def_static(
       "screen_tile_i8",
-      [](const Bytes& rows, const SignedBytes& queries, float threshold) {
+      [](const Bytes& rows, const SignedBytes& queries, float threshold, std::size_t n_rows) {
         const auto dim = static_cast<std::size_t>(rows.shape(1)), n_queries = static_cast<std::size_t>(queries.shape(0));
+        if (n_rows > kernels::kTileRows) invalid("n_rows is above 64");
         if (queries.shape(1) != rows.shape(1)) invalid("queries has another dim than rows");
         const std::vector<std::uint8_t> tile = packed(rows);
         const std::vector<float> one(64, 1.0f), zero(64);
@@ -171,10 +172,10 @@ void bind_kernels(py::module_& module) {
         std::vector<std::uint64_t> masks(n_queries);
         std::vector<std::int32_t> sums(n_queries * kernels::kTileRows);
         kernels::active().screen_tile_i8(tile.data(), dim / 4, queries.data(), dim, bounds.data(), n_queries,
-                                         {one.data(), zero.data(), nullptr}, masks.data(), sums.data());
+                                         {one.data(), zero.data(), nullptr, n_rows}, masks.data(), sums.data());
         return to_array(std::move(masks));
       },
-      py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"),
+      py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"), py::arg("n_rows") = kernels::kTileRows,
       "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
   kernels.def_static(
       "hadamard",

@@ -396,6 +396,7 @@ class kernels:
         rows: numpy.typing.NDArray[numpy.uint8],
         queries: numpy.typing.NDArray[numpy.int8],
         threshold: typing.SupportsFloat | typing.SupportsIndex,
+        n_rows: typing.SupportsInt | typing.SupportsIndex = 64,
     ) -> numpy.typing.NDArray[numpy.uint64]:
         """
         Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.

@@ -100,7 +100,7 @@ struct Tile {
     }
   }
   kernels::RowBounds bounds(Metric metric) const noexcept {
-    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr};
+    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr, n};
   }
 };
 

@@ -16,6 +16,7 @@ struct RowBounds {
   const float* scale;
   const float* error;
   const float* bias;
+  std::size_t n = kTileRows;  // rows in a tile; those behind them may be looked at and may survive
 };
 
 /// Per-query terms: a row survives unless  (dot + start) * scale + norm * error - inverse * bias < threshold.

@@ -245,10 +245,11 @@ def test_nibble_dots_of_the_largest_dim() -> None:
 @given(
     dim=st.integers(1, 48).map(lambda n: 4 * n),
     n_queries=st.integers(1, 30),
+    n_rows=st.integers(1, 64),
     extreme=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_tiles_of_bytes(dim: int, n_queries: int, extreme: bool, seed: int) -> None:
+def test_tiles_of_bytes(dim: int, n_queries: int, n_rows: int, extreme: bool, seed: int) -> None:
     """A row survives from exactly its dot product on; saturating 16-bit sums would show at the extremes."""
     rng = np.random.default_rng(seed)
     most = kernels.query_limit()
@@ -258,9 +259,10 @@ def test_tiles_of_bytes(dim: int, n_queries: int, extreme: bool, seed: int) -> N
     )
     dots = queries @ rows.astype(np.int64).T
     for threshold in (float(dots.flat[0]), float(dots.flat[0]) + 0.5, float(np.median(dots)), 0.0):
-        masks = np.asarray(kernels.screen_tile_i8(rows, queries.astype(np.int8), threshold), np.uint64)
-        bits = np.array([[int(mask) >> r & 1 for r in range(64)] for mask in masks], bool)
-        np.testing.assert_array_equal(bits, dots.astype(np.float32) >= np.float32(threshold))
+        for n in (n_rows, 64):
+            masks = np.asarray(kernels.screen_tile_i8(rows, queries.astype(np.int8), threshold, n), np.uint64)
+            bits = np.array([[int(mask) >> r & 1 for r in range(n)] for mask in masks], bool)
+            np.testing.assert_array_equal(bits, dots[:, :n].astype(np.float32) >= np.float32(threshold))
 
 
 @given(dim=st.integers(1, 48).map(lambda n: 4 * n), n_rows=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
