@@ -61,9 +61,10 @@ def one_shots(plan: Plan) -> Iterator[Record]:
 
 def few(plan: Plan) -> Iterator[Record]:
     """Many queries among as many rows as there may be classes."""
+    k = min(plan.k, 5)
     for n_rows in FEW:
-        for record in race(replace(plan, rows=n_rows, k=min(plan.k, 5)), "few", among_few, plan.n_batch, 1):
-            yield {**record, "rows": n_rows}
+        for record in race(replace(plan, rows=n_rows, k=k), "few", among_few, plan.n_batch, 1):
+            yield {**record, "rows": n_rows, "k": k}
 
 
 def race(plan: Plan, figure: str, task: Callable[[State], Result], n_queries: int, n_threads: int) -> Iterator[Record]:

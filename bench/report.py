@@ -230,8 +230,8 @@ def one_shot(found: list[Record], run: Record) -> Iterator[str]:
 def few(found: list[Record], run: Record) -> Iterator[str]:
     for n_rows in sorted({record["rows"] for record in found}):
         here = [record for record in found if record["rows"] == n_rows]
-        n = here[-1]["n_queries"]
-        yield f"FEW: {n:,} queries in one call among the {n_rows:,} rows of a raw matrix, 1 thread, k=5"
+        n, k = here[-1]["n_queries"], here[-1]["k"]
+        yield f"FEW: {n:,} queries in one call among the {n_rows:,} rows of a raw matrix, 1 thread, k={k}"
         yield race_table(here, n, "us")
         ours, _ = ours_and_best(here)
         if ours:

@@ -90,6 +90,20 @@ def test_one_shot_is_judged_against_faiss_and_numpy_only() -> None:
     assert lines(*shots)[f"{MET} at most 1.1x the time of faiss or numpy, whichever is faster"] == "1.05x faiss"
 
 
+def test_few_rows_are_told_apart() -> None:
+    found = [
+        raced("few", name, took, rows=rows, k=3)
+        for rows, name, took in ((20, "nearfield", 2e-4), (20, "faiss", 1e-4), (100, "nearfield", 3e-4))
+    ]
+    text = report(found)
+    assert "among the 20 rows of a raw matrix, 1 thread, k=3" in text
+    assert "among the 100 rows of a raw matrix, 1 thread, k=3" in text
+    (ours, alone) = [line for line in text.splitlines() if line.startswith("nearfield")]
+    assert "0.50x" in ours
+    assert "0.50x" not in alone
+    assert text.count(f"{MET} ids identical to float64") == 2
+
+
 def test_codes_and_import() -> None:
     codes = {"figure": "codes", "dtype": "float16", "seconds": [0.6], "codes_nbytes": 71, "float16_nbytes": 100}
     imported = {"figure": "import", "library": "engine", "seconds": [0.1], "heavy": ["torch"]}
