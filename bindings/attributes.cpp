@@ -224,6 +224,18 @@ py::object schema_of(const py::object& self) {
   return shown;
 }
 
+/// Rows for a predicate that is plainly right, else None.
+py::object rows_as_given(const Attributes& attributes, py::handle predicate) {
+  GivenPredicate given;
+  if (!given.take(predicate)) return py::none();
+  std::shared_ptr<const Bitmap> rows;
+  {
+    const py::gil_scoped_release released;
+    rows = given.rows(attributes);
+  }
+  return py::cast(std::const_pointer_cast<Bitmap>(std::move(rows)));  // nothing in Python changes a bitmap
+}
+
 }  // namespace
 
 void bind_attributes(py::module_& module) {
@@ -299,15 +311,6 @@ void bind_attributes(py::module_& module) {
           py::arg("name"), py::arg("rows"))
       .def("nulls", &Attributes::nulls, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def(
-          "rows_as_given",
-          [](const Attributes& attributes, const py::object& predicate) -> std::optional<std::shared_ptr<Bitmap>> {
-            GivenPredicate given;
-            if (!given.take(predicate)) return std::nullopt;
-            const py::gil_scoped_release released;
-            return std::const_pointer_cast<Bitmap>(given.rows(attributes));  // nothing in Python changes a bitmap
-          },
-          py::arg("predicate"))
-      .def(
           "equal",
           [](const Attributes& attributes, const std::string& name, const py::object& values) {
             return ask_for<Value>(values, as_value, [&](auto any_of) { return attributes.equal(name, any_of); });
@@ -344,6 +347,8 @@ void bind_attributes(py::module_& module) {
                                              [&](auto texts) { return attributes.contains(name, texts, mode_of(mode)); });
           },
           py::arg("name"), py::arg("values"), py::arg("mode"));
+  def_direct<&rows_as_given>(module.attr("Attributes"), "rows_as_given",
+                             "rows_as_given(self, predicate: object, /) -> Bitmap | None");
 }
 
 }  // namespace engine::bindings

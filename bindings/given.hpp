@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "arrays.hpp"
+#include "direct.hpp"
 #include "engine/bitmap.hpp"
 #include "engine/plan.hpp"
 #include "engine/search.hpp"
@@ -61,8 +62,8 @@ inline std::optional<Effort> given_effort(py::handle recall, py::handle ef) {
 /// No filter is one that lets all pass.
 inline std::optional<const Bitmap*> given_filter(py::handle value) {
   if (value.is_none()) return nullptr;
-  py::detail::make_caster<Bitmap> filter;
-  return filter.load(value, false) ? std::optional<const Bitmap*>(&py::detail::cast_op<const Bitmap&>(filter)) : std::nullopt;
+  const Bitmap* const filter = held<Bitmap>(value);
+  return filter ? std::optional(filter) : std::nullopt;
 }
 
 }  // namespace engine::bindings

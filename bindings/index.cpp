@@ -69,19 +69,18 @@ constexpr std::size_t kManyPlaces = std::size_t{1} << 24;
 
 /// Index.search where its arguments are plainly right, else None.
 template <class Index>
-std::optional<Result> search_as_given(const Index& index, const py::object& queries, const py::object& k,
-                                      const py::object& recall, const py::object& ef, const py::object& filter,
-                                      const py::object& n_threads, const py::object& executor) {
+py::object search_as_given(const Index& index, py::handle queries, py::handle k, py::handle recall, py::handle ef,
+                           py::handle filter, py::handle n_threads, py::handle executor) {
   constexpr bool walks = std::is_same_v<Index, GraphIndex>;
   const auto rows = given_matrix(queries);
   const auto n_nearest = given_count(k), threads = given_count(n_threads, kMostThreads);
   auto effort = given_effort(recall, ef);
   const auto allowed = given_filter(filter);
   const auto name = given_text(executor);
-  if (!rows || !n_nearest || !threads || !effort || !allowed || !name) return std::nullopt;
-  if (rows->dim != index.dim() || rows->n_rows > kManyPlaces / *n_nearest || (!walks && effort->ef)) return std::nullopt;
+  if (!rows || !n_nearest || !threads || !effort || !allowed || !name) return py::none();
+  if (rows->dim != index.dim() || rows->n_rows > kManyPlaces / *n_nearest || (!walks && effort->ef)) return py::none();
   const std::size_t way = find_executor(*name);
-  if (way >= (walks && *allowed ? kExecutors.size() : 2)) return std::nullopt;
+  if (way >= (walks && *allowed ? kExecutors.size() : 2)) return py::none();
   effort->executor = static_cast<Executor>(way);
   const SearchOptions options{*allowed, *threads};
   return collect(*rows, *n_nearest, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
@@ -235,13 +234,15 @@ void bind_common(py::class_<Index>& kind) {
                                   to_array(std::move(hits.distances)), to_stats(hits.stats));
           },
           py::arg("queries").noconvert(), py::arg("radius"), py::arg("filter"), py::arg("n_threads"), py::arg("strategy"))
-      .def("search_as_given", &search_as_given<Index>, py::arg("queries"), py::arg("k"), py::arg("recall"), py::arg("ef"),
-           py::arg("filter"), py::arg("n_threads"), py::arg("executor"),
-           "Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.")
       .def("search_each", &search_each<Index>, py::arg("queries").noconvert(), py::arg("k"), py::arg("recall"),
            py::arg("filters"), py::arg("n_threads"))
       .def("parts", &parts_of<Index>)
       .def("check", [](const Index& index) { unlocked<&Index::check>(index); }, "Refuses stored values that cannot be.");
+  def_direct<&search_as_given<Index>>(
+      kind, "search_as_given",
+      "search_as_given(self, queries: object, k: object, recall: object, ef: object, filter: object, n_threads: object, "
+      "executor: object, /) -> engine.types.SearchResult | None\n\n"
+      "Index.search where each argument is exactly of the type that it takes; else None: Python has to look at them.");
 }
 
 }  // namespace

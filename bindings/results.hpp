@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <pybind11/gil_safe_call_once.h>
+#include <structmember.h>
 
 #include "arrays.hpp"
 #include "engine/search.hpp"
@@ -25,7 +26,7 @@ struct Stats : py::object {
 /// What results are made of; found once.
 struct ResultTypes {
   py::object result, stats;
-  std::array<py::object, 5> names;  // of the attributes of a result
+  std::array<Py_ssize_t, 5> places;  // where a result keeps its attributes
 
   static const ResultTypes& get() {
     PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<ResultTypes> storage;
@@ -34,7 +35,11 @@ struct ResultTypes {
           const auto types = py::module_::import("engine.types");
           ResultTypes found{types.attr("SearchResult"), types.attr("SearchStats"), {}};
           constexpr const char* kNames[] = {"ids", "distances", "metric", "stats", "attributes"};
-          for (std::size_t i = 0; i < found.names.size(); ++i) found.names[i] = made(PyUnicode_InternFromString(kNames[i]));
+          for (std::size_t i = 0; i < found.places.size(); ++i) {
+            const py::object slot = found.result.attr(kNames[i]);
+            if (!Py_IS_TYPE(slot.ptr(), &PyMemberDescr_Type)) throw py::type_error("SearchResult has no slots");
+            found.places[i] = reinterpret_cast<PyMemberDescrObject*>(slot.ptr())->d_member->offset;
+          }
           return found;
         })
         .get_stored();
@@ -67,11 +72,10 @@ inline Stats to_stats(const SearchStats& stats) {
 inline Result to_result(py::array ids, py::array distances, Metric metric, const SearchStats& stats) {
   const ResultTypes& types = ResultTypes::get();
   auto* const type = reinterpret_cast<PyTypeObject*>(types.result.ptr());
-  const std::array<py::object, 5> values{std::move(ids), std::move(distances), literal(name_of(metric)), to_stats(stats),
-                                         py::dict()};
+  std::array<py::object, 5> values{std::move(ids), std::move(distances), literal(name_of(metric)), to_stats(stats), py::dict()};
   py::object result = made(type->tp_alloc(type, 0));
-  for (std::size_t i = 0; i < values.size(); ++i)  // past the guard of a frozen class, as its own constructor does
-    if (PyObject_GenericSetAttr(result.ptr(), types.names[i].ptr(), values[i].ptr())) throw py::error_already_set();
+  for (std::size_t i = 0; i < values.size(); ++i)  // past the guard of a frozen class
+    *reinterpret_cast<PyObject**>(reinterpret_cast<std::byte*>(result.ptr()) + types.places[i]) = values[i].release().ptr();
   return py::reinterpret_steal<Result>(result.release());
 }
 

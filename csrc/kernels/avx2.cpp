@@ -29,6 +29,11 @@ inline Doubles widen(const Floats& f) {
   return {{_mm256_cvtps_pd(_mm256_castps256_ps128(f.low)), _mm256_cvtps_pd(_mm256_extractf128_ps(f.low, 1)),
            _mm256_cvtps_pd(_mm256_castps256_ps128(f.high)), _mm256_cvtps_pd(_mm256_extractf128_ps(f.high, 1))}};
 }
+/// Four at a time: taking the halves of longer vectors apart takes as long as widening them.
+inline Doubles load_wide(const float* from) {
+  return {{_mm256_cvtps_pd(_mm_loadu_ps(from)), _mm256_cvtps_pd(_mm_loadu_ps(from + 4)), _mm256_cvtps_pd(_mm_loadu_ps(from + 8)),
+           _mm256_cvtps_pd(_mm_loadu_ps(from + 12))}};
+}
 inline Doubles add_product(Doubles total, const Doubles& a, const Doubles& b) {
   for (int i = 0; i < 4; ++i) total.v[i] = _mm256_fmadd_pd(a.v[i], b.v[i], total.v[i]);
   return total;
@@ -143,9 +148,7 @@ inline std::size_t n_not_above(Longs a, Longs b) {
   return 4 - static_cast<std::size_t>(
                  __builtin_popcount(static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(a, b))))));
 }
-inline Longs carried_up(Longs before, Longs a) {
-  return _mm256_blend_epi32(_mm256_permute4x64_epi64(a, 0x90), _mm256_permute4x64_epi64(before, 0xff), 0x03);
-}
+inline Longs carried_up(Longs before, Longs a) { return _mm256_alignr_epi8(a, _mm256_permute2x128_si256(before, a, 0x21), 8); }
 
 #include "kernels/sorted.inc"
 

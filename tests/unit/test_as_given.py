@@ -58,7 +58,7 @@ class Whole(int):
 )
 def test_what_is_plain_is_taken(index: engine.Index, change: dict[str, Any]) -> None:
     given = PLAIN | change
-    taken = core_of(index).search_as_given(**given)
+    taken = core_of(index).search_as_given(*given.values())
     assert taken is not None
     careful = index._search(**given)
     np.testing.assert_array_equal(taken.ids, careful.ids)
@@ -87,7 +87,7 @@ def test_what_is_plain_is_taken(index: engine.Index, change: dict[str, Any]) -> 
     ids=lambda change: next(iter(change)),
 )
 def test_what_has_to_be_converted_gives_the_same(index: engine.Index, change: dict[str, Any]) -> None:
-    assert core_of(index).search_as_given(**PLAIN | change) is None
+    assert core_of(index).search_as_given(*(PLAIN | change).values()) is None
     found, expected = index.search(**PLAIN | change), index.search(**PLAIN)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.distances, expected.distances)
@@ -132,15 +132,15 @@ def test_walks_are_plain_too() -> None:
     graph.add(VECTORS)
     ways: list[dict[str, Any]] = [{"executor": "in_filter"}, {"executor": "sweep"}, {"ef": 30, "recall": None}]
     for change in ways:
-        taken = core_of(graph).search_as_given(**PLAIN | change)
+        taken = core_of(graph).search_as_given(*(PLAIN | change).values())
         assert taken is not None
         np.testing.assert_array_equal(taken.ids, graph._search(**PLAIN | change).ids)
 
 
 def test_large_results_are_weighed_first(index: engine.Index) -> None:
     many = PLAIN | {"queries": np.repeat(QUERIES, 2000, axis=0), "k": 2800}  # 2**24 places and some
-    assert core_of(index).search_as_given(**many) is None
-    assert core_of(index).search_as_given(**many | {"k": 1}) is not None
+    assert core_of(index).search_as_given(*many.values()) is None
+    assert core_of(index).search_as_given(*(many | {"k": 1}).values()) is not None
 
 
 def test_results_are_those_of_python(index: engine.Index) -> None:
@@ -156,3 +156,43 @@ def test_results_are_those_of_python(index: engine.Index) -> None:
         np.testing.assert_array_equal(twin.ids, result.ids)
         assert twin.stats == result.stats
     assert repr(result.stats).startswith("SearchStats(strategy=")
+
+
+class Both(_core.Bitmap, _core.ExactIndex):
+    """What the core holds of a second class does not lie where that of an only one does."""
+
+    def __init__(self) -> None:
+        _core.Bitmap.__init__(self, np.zeros(300, bool))
+        _core.ExactIndex.__init__(self, 6, "cosine", "float32")
+
+
+def test_derived_classes_are_taken_for_what_they_hold(index: engine.Index) -> None:
+    class Rows(_core.Bitmap):
+        pass
+
+    taken = core_of(index).search_as_given(*(PLAIN | {"filter": Rows(np.arange(300) % 2 == 0)}).values())
+    assert taken is not None
+    np.testing.assert_array_equal(taken.ids, index.search(QUERIES, 5, filter=EVEN, recall=0.9).ids)
+    both = Both()
+    both.add(VECTORS, None, 1)
+    held = both.search_as_given(*PLAIN.values())
+    assert held is not None
+    assert (held.ids % 2 == 0).all()
+    none = core_of(index).search_as_given(*(PLAIN | {"filter": both}).values())
+    assert none is not None
+    assert (none.ids == -1).all()
+
+
+def test_methods_without_names_check_what_they_are_called_with(index: engine.Index) -> None:
+    core: Any = core_of(index)
+    with pytest.raises(TypeError, match="6 arguments, expected 7"):
+        core.search_as_given(*list(PLAIN.values())[:-1])
+    with pytest.raises(TypeError, match="no keyword arguments"):
+        core.search_as_given(**PLAIN)
+    with pytest.raises(TypeError, match="search_as_given"):
+        type(core).search_as_given(EVEN, *PLAIN.values())
+    empty = type(core).__new__(type(core))
+    with pytest.raises(TypeError, match="not made by its constructor"):
+        empty.search_as_given(*PLAIN.values())
+    bare = _core.Bitmap.__new__(_core.Bitmap)
+    assert core.search_as_given(*(PLAIN | {"filter": bare}).values()) is None
