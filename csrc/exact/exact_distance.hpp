@@ -1,9 +1,11 @@
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "engine/matrix_view.hpp"
@@ -71,15 +73,19 @@ class ExactDistance {
  private:
   /// |x / |x| - y / |y||^2 / 2 has no cancellation where 1 - cos has nothing else.
   double close_cosine(std::size_t row, double norm) const {
-    std::vector<float> x(rows_.dim);
-    quant::read_row(rows_, row, x.data());
-    const double row_length = std::sqrt(norm), query_length = std::sqrt(query_norm_);
-    double total = 0;
-    for (std::size_t j = 0; j < rows_.dim; ++j) {
-      const double difference = x[j] / row_length - query_[j] / query_length;
-      total += difference * difference;
-    }
-    return total / 2;
+    decoded_.resize(rows_.dim);
+    quant::read_row(rows_, row, decoded_.data());
+    const double row_scale = 1 / std::sqrt(norm), query_scale = 1 / std::sqrt(query_norm_);
+    std::array<double, 8> totals{};  // each addition waits for the one before
+    const auto add = [&](std::size_t i, std::size_t j) {
+      const double difference = decoded_[j] * row_scale - query_[j] * query_scale;
+      totals[i] += difference * difference;
+    };
+    std::size_t j = 0;
+    for (; j + totals.size() <= rows_.dim; j += totals.size())
+      for (std::size_t i = 0; i < totals.size(); ++i) add(i, j + i);
+    for (; j < rows_.dim; ++j) add(0, j);
+    return std::accumulate(totals.begin(), totals.end(), 0.0) / 2;
   }
 
   const kernels::Table& kernels_ = kernels::active();
@@ -87,7 +93,7 @@ class ExactDistance {
   Metric metric_;
   const float* query_;
   double query_norm_;                   // squared
-  mutable std::vector<float> decoded_;  // of an i8 row
+  mutable std::vector<float> decoded_;  // a row, where it is not read in place
 };
 
 }  // namespace engine::exact
