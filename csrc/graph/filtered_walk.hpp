@@ -22,7 +22,7 @@ struct Filtered : Walked {
 template <class Scorer, class Passes>
 Filtered walk_within(const Links& links, std::span<const std::uint32_t> seeds, const Scorer& scorer, std::size_t near,
                      std::size_t ef, std::size_t budget, Workspace& work, Passes passes) {
-  Frontier<Scorer> frontier(links, scorer, ef, near, work);
+  Frontier<Scorer> frontier(links, scorer, ef, near, false, work);
   const std::size_t n_rows = links.size(), degree = links.degree();
   std::size_t n_steps = 0;
   const auto meet = [&](std::uint32_t row) {

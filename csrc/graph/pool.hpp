@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "graph/scored.hpp"
 #include "kernels/table.hpp"
 
 namespace engine::graph {
@@ -22,6 +23,28 @@ class Pool {
     size_ = next_ = 0;
     worst_ = std::numeric_limits<float>::infinity();
     entries_.assign(kernels::insert_room(capacity), kNothing);
+  }
+
+  /// Makes room for the nearest `capacity` of all that was `scored` for it.
+  void widen(std::size_t capacity, const Scored& scored) {
+    const std::vector<std::int64_t> before(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(size_));
+    std::vector<std::int64_t> all;
+    all.reserve(scored.size());
+    for (std::size_t i = 0; i < scored.size(); ++i)
+      if (scored.key(i) < std::numeric_limits<float>::infinity()) all.push_back(entry(scored.key(i), scored.row(i)));
+    start(capacity);
+    size_ = std::min(capacity, all.size());
+    const auto end = all.begin() + static_cast<std::ptrdiff_t>(size_);
+    std::nth_element(all.begin(), end, all.end());
+    std::sort(all.begin(), end);
+    std::copy(all.begin(), end, entries_.begin());
+    auto at = entries_.begin();
+    for (const std::int64_t old : before) {
+      if (!(old & kExpanded)) continue;
+      at = std::lower_bound(at, entries_.end(), old ^ kExpanded);
+      if (*at == (old ^ kExpanded)) *at = old;
+    }
+    note_worst();
   }
 
   /// Keeps the nearest `capacity` only, at least 1.

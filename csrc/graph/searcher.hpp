@@ -18,8 +18,9 @@ struct Met {
   std::uint32_t row, place, when;
 };
 
-/// Whether that was late for a walk over `ef` rows that looks for the nearest `near`: where many are, it would find more.
-inline bool is_late(const Met& met, std::size_t near, std::size_t ef) noexcept { return met.place < near && 2 * met.when > ef; }
+/// Rows that come in when more have been expanded are late for a walk over `ef` rows: where many of those that it looks for are,
+/// it would find more.
+inline std::size_t late_after(std::size_t ef) noexcept { return ef / 2; }
 
 /// What one thread needs for walks, kept from one to the next.
 struct Workspace {
@@ -28,6 +29,8 @@ struct Workspace {
   std::vector<std::uint32_t> entered;         // see Entrance
   std::vector<std::uint32_t> seeds, bridges;  // see walk_within
   std::vector<Met> met;                       // see Met
+  Scored scored;                              // see walk_further
+  std::uint32_t n_expanded = 0;
   Lookup lookup;
   Pool found;
 };
@@ -64,16 +67,24 @@ struct Walked {
 template <class Scorer>
 class Frontier {
  public:
-  /// With a pool of `capacity` rows; notes those that come in among the `near` nearest.
-  Frontier(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t near, Workspace& work)
-      : links_(links), scorer_(scorer), visited_(work.visited), pool_(work.pool), met_(work.met), near_(near) {
-    visited_.start(links.size());
+  /// With a pool of `capacity` rows; notes those that come in among the `near` nearest, and all that it scores if it `keeps`
+  /// them.
+  Frontier(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t near, bool keeps, Workspace& work)
+      : links_(links), scorer_(scorer), work_(work), near_(near), keeps_(keeps) {
+    work.visited.start(links.size());
     pool_.start(capacity);
-    met_.clear();
+    work.met.clear();
+    work.scored.clear();
+    work.n_expanded = 0;
+  }
+  /// Goes on where the last one ended that kept what it scored, with a wider pool.
+  Frontier(const Links& links, const Scorer& scorer, std::size_t capacity, Workspace& work)
+      : links_(links), scorer_(scorer), work_(work), near_(0), keeps_(true) {
+    pool_.widen(capacity, work.scored);
   }
 
   /// True the first time.
-  [[gnu::always_inline]] bool visit(std::uint32_t row) noexcept { return visited_.insert(row); }
+  [[gnu::always_inline]] bool visit(std::uint32_t row) noexcept { return work_.visited.insert(row); }
   /// A row that was not visited before.
   [[gnu::always_inline]] void add(std::uint32_t row) {
     scorer_.prefetch(row);
@@ -86,7 +97,7 @@ class Frontier {
   [[gnu::always_inline]] void meet(const std::uint32_t* first, const std::uint32_t* last, const Accept& accept) {
     if (n_ + static_cast<std::size_t>(last - first) > rows_.size()) score();
     std::size_t n = n_;
-    const VisitedSet::Marks marks = visited_.marks();
+    const VisitedSet::Marks marks = work_.visited.marks();
     for (; first != last; ++first) {
       rows_[n] = *first;
       n += static_cast<std::size_t>(marks.insert(*first)) & static_cast<std::size_t>(accept(*first));
@@ -98,11 +109,13 @@ class Frontier {
     for (std::size_t i = pool_.next(); i < soon; ++i) links_.prefetch(pool_.row(i));
     scorer_(rows_.data(), n_, keys_.data());
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
+    if (keeps_) work_.scored.add(rows_, keys_, n_, work_.n_expanded);
     for (std::size_t i = 0; i < n_; ++i) {
       if (!(keys_[i] < pool_.worst())) continue;  // as most are once the walk is near
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
-      if (place < std::min(near_, pool_.capacity())) met_.push_back({rows_[i], static_cast<std::uint32_t>(place), n_expanded_});
+      if (place < std::min(near_, pool_.capacity()))
+        work_.met.push_back({rows_[i], static_cast<std::uint32_t>(place), work_.n_expanded});
     }
     walked_.n_scored += n_;
     n_ = 0;
@@ -119,7 +132,7 @@ class Frontier {
         int together = 1;
         do {
           expand(row);
-          ++n_expanded_;
+          ++work_.n_expanded;
         } while (together++ < kTogether && (are_near || pool_.next() > 1) && pool_.expand(row, ef));
         // A walk that goes on from the nearest row it just met goes on for long.
         if (!pool_.is_open(ef) && pool_.row(0) == nearest_) goal.ending(pool_);
@@ -129,19 +142,30 @@ class Frontier {
     }
     return true;
   }
+  /// All neighbours of the rows that are expanded, but those that `accept` refuses.
+  template <class Accept, class Goal>
+  Walked run_to(Goal& goal, bool are_near, const Accept& accept) {
+    const std::size_t n_rows = links_.size();
+    const auto expand = [&](std::uint32_t row) {
+      const std::uint32_t *const first = links_.place(row), *last = first;
+      while (last != links_.place(row + 1) && *last < n_rows) ++last;
+      meet(first, last, accept);
+    };
+    run(are_near, expand, [](const Walked&) { return false; }, goal);
+    return walked_;
+  }
   const Walked& walked() const noexcept { return walked_; }
 
  private:
   const Links& links_;
   const Scorer& scorer_;
-  VisitedSet& visited_;
-  Pool& pool_;
-  std::vector<Met>& met_;
+  Workspace& work_;
+  Pool& pool_ = work_.pool;
   const std::size_t near_;
-  std::array<std::uint32_t, Scorer::kMost> rows_;
-  std::array<float, Scorer::kMost> keys_;
+  const bool keeps_;
+  std::array<std::uint32_t, Scorer::kMost> rows_{};
+  std::array<float, Scorer::kMost> keys_{};
   std::size_t n_ = 0;
-  std::uint32_t n_expanded_ = 0;
   std::uint32_t nearest_ = kNone;  // before the last rows were scored
   Walked walked_;
 };
@@ -149,25 +173,26 @@ class Frontier {
 /// Walks from `entries` towards the query until as many of the nearest rows seen have been expanded as `goal` wants; the nearest
 /// `capacity` of those seen are then in `work.pool`, nearest first. Best-first search over one sorted pool. Rows that
 /// `accept` refuses are as if they were not there; of those among the nearest `near` when they came in, `work.met` tells when.
+/// Unless that is 0, walk_further may follow.
 template <class Scorer, class Accept, class Goal>
 Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Scorer& scorer, std::size_t capacity,
             Workspace& work, const Accept& accept, std::size_t near, Goal& goal) {
-  Frontier<Scorer> frontier(links, scorer, capacity, near, work);
-  const std::size_t n_rows = links.size();
+  Frontier<Scorer> frontier(links, scorer, capacity, near, near > 0, work);
   for (std::size_t i = 0; i < entries.size(); i += Scorer::kMost) {
     const auto some = entries.subspan(i, std::min(Scorer::kMost, entries.size() - i));
     frontier.meet(some.data(), some.data() + some.size(), accept);
   }
   frontier.score();
-  frontier.run(
-      entries.size() <= kEntered,
-      [&](std::uint32_t row) {
-        const std::uint32_t *const first = links.place(row), *last = first;
-        while (last != links.place(row + 1) && *last < n_rows) ++last;
-        frontier.meet(first, last, accept);
-      },
-      [](const Walked&) { return false; }, goal);
-  return frontier.walked();
+  return frontier.run_to(goal, entries.size() <= kEntered, accept);
+}
+
+/// Goes on with the last walk of the same workspace, for more: what it comes to is what one walk would have.
+template <class Scorer, class Accept>
+Walked walk_further(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t ef, Workspace& work,
+                    const Accept& accept) {
+  Frontier<Scorer> frontier(links, scorer, capacity, work);
+  Nearest goal{ef};
+  return frontier.run_to(goal, true, accept);
 }
 
 /// The `ef` nearest of all rows.

@@ -69,7 +69,8 @@ struct GraphIndex::State::End {
   /// How many of those that were among the `near` nearest came in late; 0 where codes of the neighbours led the walk, as few
   /// steps say little.
   std::size_t n_late(std::size_t near, std::size_t ef) const {
-    return static_cast<std::size_t>(std::ranges::count_if(work.met, [&](const graph::Met& m) { return is_late(m, near, ef); }));
+    return static_cast<std::size_t>(std::ranges::count_if(
+        work.met, [&](const graph::Met& met) { return met.place < near && met.when > graph::late_after(ef); }));
   }
 };
 
@@ -114,7 +115,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
                                         std::size_t ef, std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
   // Behind a hole of the filter a sweep may miss as many as it meets late.
   const std::size_t most_late = n_passed < k ? k / 32 : k / 8;
-  for (std::size_t left = plan.ef_most;; left -= ef) {
+  for (std::size_t left = plan.ef_most;; left -= neighbours ? ef : 0) {  // by codes of the neighbours each begins anew
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
@@ -123,15 +124,24 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
     const std::size_t n_seen = n_seen_of(links.size(), n, ef);
-    graph::Nearest goal{ef};
-    n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, n, goal, end.work).n_scored;
-    std::erase_if(end.work.met, [&](const graph::Met& met) { return !is_late(met, n, ef); });
+    if (neighbours) {
+      graph::Nearest goal{ef};
+      n_scored += walk_one(end.scorer, ef, n_seen, graph::AcceptAll{}, 0, goal, end.work).n_scored;
+    } else {
+      n_scored += graph::walk_further(links, end.scorer, std::max(ef, n_seen), ef, end.work, graph::AcceptAll{}).n_scored;
+    }
+    const float reach = end.pool.size() ? end.pool.key(std::min(n, end.pool.size()) - 1) : 0;
+    std::vector<std::uint32_t>& late = end.work.bridges;
+    late.clear();
+    const graph::Scored& scored = end.work.scored;
+    for (std::size_t i = scored.first_after(graph::late_after(ef)); i < scored.size(); ++i)
+      if (scored.key(i) <= reach) late.push_back(scored.row(i));
     n_passed = 0;
     std::size_t n_late = 0;
     for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
       if (!passes(end.pool.row(i))) continue;
       ++n_passed;
-      n_late += std::ranges::find(end.work.met, end.pool.row(i), &graph::Met::row) != end.work.met.end();
+      n_late += std::ranges::find(late, end.pool.row(i)) != late.end();
     }
     is_hole = n_passed < k;
     if (!is_hole && n_late <= most_late) return n_seen;

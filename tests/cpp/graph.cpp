@@ -126,6 +126,30 @@ void test_pool() {
     }
     CHECK(!wide.is_open(capacity) && !wide.expand(row));
   }
+  for (const std::size_t capacity : {1u, 5u, 30u, 60u, 200u}) {  // widened: as one that was so from the start
+    Pool wide, small;
+    Scored scored;
+    std::array<std::uint32_t, 64> rows;
+    std::array<float, 64> keys;
+    wide.start(capacity);
+    small.start(std::min<std::size_t>(capacity, 30));
+    for (std::uint32_t next = 0; next < 100; ++next) {
+      keys[next % 7] = next == 50 ? std::nanf("") : static_cast<float>(random() % 1000);
+      rows[next % 7] = next;
+      wide.insert(keys[next % 7], next);
+      small.insert(keys[next % 7], next);
+      if (next % 7 == 6 || next == 99) scored.add(rows, keys, next % 7 + 1, next / 7);
+    }
+    CHECK(scored.size() == 100 && scored.row(64) == 64 && scored.first_after(3) == 28 && scored.first_after(14) == 100);
+    std::uint32_t row = 0, same = 0;
+    for (int i = 0; i < 4; ++i) CHECK(small.expand(row) == wide.expand(same) && row == same);
+    small.widen(capacity, scored);
+    CHECK(small.size() == wide.size() && small.capacity() == capacity && small.worst() == wide.worst());
+    for (std::size_t i = 0; i < wide.size(); ++i)
+      CHECK(small.key(i) == wide.key(i) && small.row(i) == wide.row(i) && small.is_expanded(i) == wide.is_expanded(i));
+    CHECK(small.expand(row) == wide.expand(same) && row == same);
+    CHECK(small.insert(-1, 200) == 0 && small.row(0) == 200);
+  }
   pool.start(4);  // what has no place in the order has none in the pool
   CHECK(pool.insert(std::nanf(""), 1) == 4 && pool.insert(kInfinity, 2) == 4 && pool.insert(-kInfinity, 3) == 0);
   CHECK(pool.size() == 1 && pool.row(0) == 3);
@@ -255,7 +279,7 @@ void test_walk() {
   const auto n_late = [&](float query, std::size_t ef, std::size_t near) {
     Nearest goal{ef};
     walk(links, Rows{0}, LineScorer{query}, ef, work, AcceptAll{}, near, goal);
-    return std::ranges::count_if(work.met, [&](const Met& met) { return is_late(met, near, ef); });
+    return std::ranges::count_if(work.met, [&](const Met& met) { return met.place < near && met.when > late_after(ef); });
   };
   CHECK(n_late(60.25f, 80, 3) == 0);
   CHECK(n_late(30, 4, 1) > 20);
@@ -265,6 +289,16 @@ void test_walk() {
   CHECK((doubling.asked == std::vector<std::size_t>{0, 2, 4, 8}) && doubling.n_endings > 0);
   for (std::size_t i = 0; i < work.pool.size(); ++i) CHECK(work.pool.is_expanded(i) || i >= 8);
   CHECK(work.pool.size() == 8 && work.pool.row(0) == 60 && work.pool.row(7) == 64);
+  // A walk that goes on is one that went as far from the start, but for what the first had scored.
+  Nearest few{4};
+  const std::size_t n_first = walk(links, Rows{0}, LineScorer{60.25f}, 6, work, AcceptAll{}, 1, few).n_scored;
+  const std::size_t n_more = walk_further(links, LineScorer{60.25f}, 30, 20, work, AcceptAll{}).n_scored;
+  Workspace other;
+  Nearest twenty{20};
+  CHECK(n_first + n_more == walk(links, Rows{0}, LineScorer{60.25f}, 30, other, AcceptAll{}, 0, twenty).n_scored);
+  CHECK(work.pool.size() == other.pool.size() && work.scored.size() == n_first + n_more && n_more < n_first);
+  for (std::size_t i = 0; i < work.pool.size(); ++i)
+    CHECK(work.pool.row(i) == other.pool.row(i) && work.pool.is_expanded(i) == other.pool.is_expanded(i));
   walk(links, Rows{}, LineScorer{0}, 3, work);
   CHECK(work.pool.size() == 0);
   walk(links, Rows{99, 99, 0}, LineScorer{99}, 1, work);  // the last place, and an entry twice
