@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.hpp"
+#include "direct.hpp"
 #include "engine/attributes.hpp"
 #include "given_predicate.hpp"
 

@@ -3,6 +3,7 @@
 // a search that takes five (docs/decisions/0018).
 #include <cstddef>
 #include <string>
+#include <typeinfo>
 #include <utility>
 
 #include "arrays.hpp"
@@ -13,10 +14,10 @@ namespace engine::bindings {
 template <class T>
 T* held(py::handle object) {
   static auto* const type = reinterpret_cast<PyTypeObject*>(py::type::of<T>().ptr());
-  if (Py_IS_TYPE(object.ptr(), type))
-    return static_cast<T*>(reinterpret_cast<py::detail::instance*>(object.ptr())->get_value_and_holder().value_ptr());
-  py::detail::make_caster<T> derived;
-  return derived.load(object, false) ? py::detail::cast_op<T*>(derived) : nullptr;
+  if (!PyObject_TypeCheck(object.ptr(), type)) return nullptr;
+  // A derived class may hold others beside it: those are looked up.
+  const auto* const which = Py_IS_TYPE(object.ptr(), type) ? nullptr : py::detail::get_type_info(typeid(T));
+  return static_cast<T*>(reinterpret_cast<py::detail::instance*>(object.ptr())->get_value_and_holder(which).value_ptr());
 }
 
 /// What Python calls for `kFunction(object, arguments...)`.

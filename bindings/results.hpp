@@ -1,6 +1,7 @@
 #pragma once
 // engine.types.SearchResult and SearchStats, made without their constructors: in Python these take a third of a small search.
 #include <array>
+#include <cstddef>
 #include <string_view>
 #include <utility>
 #include <vector>

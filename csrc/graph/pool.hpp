@@ -25,13 +25,14 @@ class Pool {
     entries_.assign(kernels::insert_room(capacity), kNothing);
   }
 
-  /// Makes room for the nearest `capacity` of all that was `scored` for it.
+  /// Starts anew with the nearest `capacity` of all that was `scored`.
   void widen(std::size_t capacity, const Scored& scored) {
-    const std::vector<std::int64_t> before(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(size_));
-    std::vector<std::int64_t> all;
+    std::vector<std::int64_t> all, expanded;
     all.reserve(scored.size());
     for (std::size_t i = 0; i < scored.size(); ++i)
-      if (scored.key(i) < std::numeric_limits<float>::infinity()) all.push_back(entry(scored.key(i), scored.row(i)));
+      if (scored[i].key < std::numeric_limits<float>::infinity()) all.push_back(entry(scored[i]));
+    for (const Keyed& row : scored.expanded()) expanded.push_back(entry(row));
+    std::ranges::sort(expanded);
     start(capacity);
     size_ = std::min(capacity, all.size());
     const auto end = all.begin() + static_cast<std::ptrdiff_t>(size_);
@@ -39,10 +40,9 @@ class Pool {
     std::sort(all.begin(), end);
     std::copy(all.begin(), end, entries_.begin());
     auto at = entries_.begin();
-    for (const std::int64_t old : before) {
-      if (!(old & kExpanded)) continue;
-      at = std::lower_bound(at, entries_.end(), old ^ kExpanded);
-      if (*at == (old ^ kExpanded)) *at = old;
+    for (const std::int64_t row : expanded) {
+      at = std::lower_bound(at, entries_.end(), row);
+      if (*at == row) *at |= kExpanded;
     }
     note_worst();
   }
@@ -124,6 +124,7 @@ class Pool {
 
   /// Bits of floats as integers of the same order, and back.
   static constexpr std::int32_t ordered(std::int32_t bits) noexcept { return bits ^ ((bits >> 31) & 0x7fff'ffff); }
+  static std::int64_t entry(Keyed row) noexcept { return entry(row.key, row.row); }
   static std::int64_t entry(float key, std::uint32_t row) noexcept {
     return std::int64_t{ordered(std::bit_cast<std::int32_t>(key))} << 32 | std::int64_t{row} << 1;
   }

@@ -9,13 +9,14 @@
 #include "graph/links.hpp"
 #include "graph/lookup.hpp"
 #include "graph/pool.hpp"
+#include "graph/scored.hpp"
 #include "graph/visited_set.hpp"
 
 namespace engine::graph {
 
-/// A row, the place in the pool at which it came in, and how many rows had been expanded by then.
+/// The place in the pool at which a row came in, and how many had been expanded by then.
 struct Met {
-  std::uint32_t row, place, when;
+  std::uint32_t place, when;
 };
 
 /// Rows that come in when more have been expanded are late for a walk over `ef` rows: where many of those that it looks for are,
@@ -30,7 +31,6 @@ struct Workspace {
   std::vector<std::uint32_t> seeds, bridges;  // see walk_within
   std::vector<Met> met;                       // see Met
   Scored scored;                              // see walk_further
-  std::uint32_t n_expanded = 0;
   Lookup lookup;
   Pool found;
 };
@@ -75,11 +75,15 @@ class Frontier {
     pool_.start(capacity);
     work.met.clear();
     work.scored.clear();
-    work.n_expanded = 0;
   }
   /// Goes on where the last one ended that kept what it scored, with a wider pool.
   Frontier(const Links& links, const Scorer& scorer, std::size_t capacity, Workspace& work)
-      : links_(links), scorer_(scorer), work_(work), near_(0), keeps_(true) {
+      : links_(links),
+        scorer_(scorer),
+        work_(work),
+        near_(0),
+        keeps_(true),
+        n_expanded_(static_cast<std::uint32_t>(work.scored.expanded().size())) {
     pool_.widen(capacity, work.scored);
   }
 
@@ -109,13 +113,12 @@ class Frontier {
     for (std::size_t i = pool_.next(); i < soon; ++i) links_.prefetch(pool_.row(i));
     scorer_(rows_.data(), n_, keys_.data());
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
-    if (keeps_) work_.scored.add(rows_, keys_, n_, work_.n_expanded);
+    if (keeps_) work_.scored.add(rows_, keys_, n_);
     for (std::size_t i = 0; i < n_; ++i) {
       if (!(keys_[i] < pool_.worst())) continue;  // as most are once the walk is near
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
-      if (place < std::min(near_, pool_.capacity()))
-        work_.met.push_back({rows_[i], static_cast<std::uint32_t>(place), work_.n_expanded});
+      if (place < std::min(near_, pool_.capacity())) work_.met.push_back({static_cast<std::uint32_t>(place), n_expanded_});
     }
     walked_.n_scored += n_;
     n_ = 0;
@@ -131,8 +134,9 @@ class Frontier {
       for (std::uint32_t row; pool_.expand(row, ef);) {
         int together = 1;
         do {
+          if (keeps_) work_.scored.add_expanded({pool_.key(pool_.next() - 1), row});
           expand(row);
-          ++work_.n_expanded;
+          ++n_expanded_;
         } while (together++ < kTogether && (are_near || pool_.next() > 1) && pool_.expand(row, ef));
         // A walk that goes on from the nearest row it just met goes on for long.
         if (!pool_.is_open(ef) && pool_.row(0) == nearest_) goal.ending(pool_);
@@ -166,6 +170,7 @@ class Frontier {
   std::array<std::uint32_t, Scorer::kMost> rows_{};
   std::array<float, Scorer::kMost> keys_{};
   std::size_t n_ = 0;
+  std::uint32_t n_expanded_ = 0;
   std::uint32_t nearest_ = kNone;  // before the last rows were scored
   Walked walked_;
 };
@@ -186,7 +191,7 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
   return frontier.run_to(goal, entries.size() <= kEntered, accept);
 }
 
-/// Goes on with the last walk of the same workspace, for more: what it comes to is what one walk would have.
+/// Goes on with the last walk of the same workspace, for more: it comes to what one walk would have.
 template <class Scorer, class Accept>
 Walked walk_further(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t ef, Workspace& work,
                     const Accept& accept) {

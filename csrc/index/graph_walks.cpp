@@ -108,6 +108,7 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
   const auto entries = entrance.rows_for(scorer, ef, work);
   if (!neighbours) return graph::walk(links, entries, scorer, std::max(ef, n_found), work, accept, near, goal);
   work.met.clear();
+  work.scored.clear();
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
@@ -135,7 +136,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     late.clear();
     const graph::Scored& scored = end.work.scored;
     for (std::size_t i = scored.first_after(graph::late_after(ef)); i < scored.size(); ++i)
-      if (scored.key(i) <= reach) late.push_back(scored.row(i));
+      if (scored[i].key <= reach) late.push_back(scored[i].row);
     n_passed = 0;
     std::size_t n_late = 0;
     for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {

@@ -129,8 +129,8 @@ void test_pool() {
   for (const std::size_t capacity : {1u, 5u, 30u, 60u, 200u}) {  // widened: as one that was so from the start
     Pool wide, small;
     Scored scored;
-    std::array<std::uint32_t, 64> rows;
-    std::array<float, 64> keys;
+    std::array<std::uint32_t, 64> rows{};
+    std::array<float, 64> keys{};
     wide.start(capacity);
     small.start(std::min<std::size_t>(capacity, 30));
     for (std::uint32_t next = 0; next < 100; ++next) {
@@ -138,11 +138,14 @@ void test_pool() {
       rows[next % 7] = next;
       wide.insert(keys[next % 7], next);
       small.insert(keys[next % 7], next);
-      if (next % 7 == 6 || next == 99) scored.add(rows, keys, next % 7 + 1, next / 7);
+      if (next % 7 == 6 || next == 99) scored.add(rows, keys, next % 7 + 1);
     }
-    CHECK(scored.size() == 100 && scored.row(64) == 64 && scored.first_after(3) == 28 && scored.first_after(14) == 100);
+    CHECK(scored.size() == 100 && scored[64].row == 64 && scored.first_after(0) == 100);
     std::uint32_t row = 0, same = 0;
-    for (int i = 0; i < 4; ++i) CHECK(small.expand(row) == wide.expand(same) && row == same);
+    for (int i = 0; i < 4; ++i) {
+      CHECK(small.expand(row) == wide.expand(same) && row == same);
+      if (small.size() > static_cast<std::size_t>(i)) scored.add_expanded({small.key(small.next() - 1), row});
+    }
     small.widen(capacity, scored);
     CHECK(small.size() == wide.size() && small.capacity() == capacity && small.worst() == wide.worst());
     for (std::size_t i = 0; i < wide.size(); ++i)
@@ -153,6 +156,26 @@ void test_pool() {
   pool.start(4);  // what has no place in the order has none in the pool
   CHECK(pool.insert(std::nanf(""), 1) == 4 && pool.insert(kInfinity, 2) == 4 && pool.insert(-kInfinity, 3) == 0);
   CHECK(pool.size() == 1 && pool.row(0) == 3);
+}
+
+/// Whatever there is no memory for, the next walk finds it empty and whole.
+void test_scored() {
+  std::array<std::uint32_t, 64> rows{};
+  std::array<float, 64> keys{};
+  bool done = false;
+  for (long failing = 1; !done; ++failing) {
+    Scored scored;
+    try {
+      allocations::n_until_failure = failing;
+      for (int i = 0; i < 20; ++i) scored.add(rows, keys, 50);
+      done = true;
+    } catch (const std::bad_alloc&) {
+    }
+    allocations::n_until_failure = 0;
+    scored.clear();
+    for (int i = 0; i < 40; ++i) scored.add(rows, keys, 64);
+    CHECK(scored.size() == 40 * 64);
+  }
 }
 
 void test_visited_set() {
@@ -289,16 +312,19 @@ void test_walk() {
   CHECK((doubling.asked == std::vector<std::size_t>{0, 2, 4, 8}) && doubling.n_endings > 0);
   for (std::size_t i = 0; i < work.pool.size(); ++i) CHECK(work.pool.is_expanded(i) || i >= 8);
   CHECK(work.pool.size() == 8 && work.pool.row(0) == 60 && work.pool.row(7) == 64);
-  // A walk that goes on is one that went as far from the start, but for what the first had scored.
-  Nearest few{4};
-  const std::size_t n_first = walk(links, Rows{0}, LineScorer{60.25f}, 6, work, AcceptAll{}, 1, few).n_scored;
-  const std::size_t n_more = walk_further(links, LineScorer{60.25f}, 30, 20, work, AcceptAll{}).n_scored;
-  Workspace other;
-  Nearest twenty{20};
-  CHECK(n_first + n_more == walk(links, Rows{0}, LineScorer{60.25f}, 30, other, AcceptAll{}, 0, twenty).n_scored);
-  CHECK(work.pool.size() == other.pool.size() && work.scored.size() == n_first + n_more && n_more < n_first);
-  for (std::size_t i = 0; i < work.pool.size(); ++i)
-    CHECK(work.pool.row(i) == other.pool.row(i) && work.pool.is_expanded(i) == other.pool.is_expanded(i));
+  // A walk that goes on is one that went as far from the start, but for what the first had scored. Towards 30.25 it leaves behind
+  // rows that it expanded on its way, which belong to the wider pool.
+  for (const float query : {60.25f, 30.25f}) {
+    Nearest few{4}, twenty{20};
+    const std::size_t n_first = walk(links, Rows{0}, LineScorer{query}, 6, work, AcceptAll{}, 1, few).n_scored;
+    const std::size_t n_more = walk_further(links, LineScorer{query}, 90, 20, work, AcceptAll{}).n_scored;
+    Workspace other;
+    CHECK(n_first + n_more == walk(links, Rows{0}, LineScorer{query}, 90, other, AcceptAll{}, 1, twenty).n_scored);
+    CHECK(work.pool.size() == other.pool.size() && work.scored.size() == n_first + n_more && n_more < n_first);
+    for (std::size_t i = 0; i < work.pool.size(); ++i)
+      CHECK(work.pool.row(i) == other.pool.row(i) && work.pool.is_expanded(i) == other.pool.is_expanded(i));
+    for (std::size_t n = 0; n < 40; ++n) CHECK(work.scored.first_after(n) == other.scored.first_after(n));
+  }
   walk(links, Rows{}, LineScorer{0}, 3, work);
   CHECK(work.pool.size() == 0);
   walk(links, Rows{99, 99, 0}, LineScorer{99}, 1, work);  // the last place, and an entry twice
@@ -535,6 +561,7 @@ int main() {
   test_links();
   test_support();
   test_undo();
+  test_scored();
   test_walk();
   test_pruner();
   test_pruner_extremes();

@@ -158,6 +158,10 @@ def test_results_are_those_of_python(index: engine.Index) -> None:
     assert repr(result.stats).startswith("SearchStats(strategy=")
 
 
+class Derived(_core.Bitmap):
+    pass
+
+
 class Both(_core.Bitmap, _core.ExactIndex):
     """What the core holds of a second class does not lie where that of an only one does."""
 
@@ -167,10 +171,7 @@ class Both(_core.Bitmap, _core.ExactIndex):
 
 
 def test_derived_classes_are_taken_for_what_they_hold(index: engine.Index) -> None:
-    class Rows(_core.Bitmap):
-        pass
-
-    taken = core_of(index).search_as_given(*(PLAIN | {"filter": Rows(np.arange(300) % 2 == 0)}).values())
+    taken = core_of(index).search_as_given(*(PLAIN | {"filter": Derived(np.arange(300) % 2 == 0)}).values())
     assert taken is not None
     np.testing.assert_array_equal(taken.ids, index.search(QUERIES, 5, filter=EVEN, recall=0.9).ids)
     both = Both()
@@ -194,5 +195,8 @@ def test_methods_without_names_check_what_they_are_called_with(index: engine.Ind
     empty = type(core).__new__(type(core))
     with pytest.raises(TypeError, match="not made by its constructor"):
         empty.search_as_given(*PLAIN.values())
-    bare = _core.Bitmap.__new__(_core.Bitmap)
-    assert core.search_as_given(*(PLAIN | {"filter": bare}).values()) is None
+    for kind in (_core.Bitmap, Derived, Both):
+        bare: Any = kind.__new__(kind)
+        assert core.search_as_given(*(PLAIN | {"filter": bare}).values()) is None
+    with pytest.raises(TypeError, match="not made by its constructor"):
+        Both.__new__(Both).search_as_given(*PLAIN.values())
