@@ -191,7 +191,7 @@ Walked walk(const Links& links, std::span<const std::uint32_t> entries, const Sc
   return frontier.run_to(goal, entries.size() <= kEntered, accept);
 }
 
-/// Goes on with the last walk of the same workspace, for more: it comes to what one walk would have.
+/// Goes on with the last walk of the same workspace, for more: it finds what one walk would have that went as far from the start.
 template <class Scorer, class Accept>
 Walked walk_further(const Links& links, const Scorer& scorer, std::size_t capacity, std::size_t ef, Workspace& work,
                     const Accept& accept) {
