@@ -176,6 +176,14 @@ void test_scored() {
     for (int i = 0; i < 40; ++i) scored.add(rows, keys, 64);
     CHECK(scored.size() == 40 * 64);
   }
+  Scored scored;  // 3 rows, then 2 once one was expanded, 4 once three were
+  CHECK(scored.first_after(0) == 0);
+  for (const auto& [n_expanded, n] : {std::pair{0, 3}, {1, 2}, {2, 4}}) {
+    for (int i = 0; i < n_expanded; ++i) scored.add_expanded({1, 7});
+    scored.add(rows, keys, static_cast<std::size_t>(n));
+  }
+  CHECK(scored.size() == 9 && scored.first_after(0) == 3 && scored.first_after(1) == 5 && scored.first_after(2) == 5);
+  CHECK(scored.first_after(3) == 9);
 }
 
 void test_visited_set() {
