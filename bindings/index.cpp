@@ -13,6 +13,7 @@
 #include "engine/graph_index.hpp"
 #include "given.hpp"
 #include "results.hpp"
+#include "util/merge.hpp"
 
 namespace engine::bindings {
 namespace {
@@ -51,6 +52,28 @@ Executor executor_of(const std::string& name) {
 }
 
 std::string name_of(Executor executor) { return std::string(kExecutors[static_cast<std::size_t>(executor)]); }
+
+std::pair<IdArray, FloatMatrix> merge(const std::vector<IdArray>& ids, const std::vector<FloatMatrix>& distances, std::size_t k) {
+  const auto shape = [](const py::array& found) {
+    if (found.ndim() != 2) invalid("results have " + std::to_string(found.ndim()) + " dimensions, expected 2");
+    return std::pair(static_cast<std::size_t>(found.shape(0)), static_cast<std::size_t>(found.shape(1)));
+  };
+  if (ids.empty() || ids.size() != distances.size()) invalid("ids and distances are not as many, or none");
+  const std::size_t n_queries = shape(ids[0]).first;
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (shape(ids[i]) != shape(distances[i]) || shape(ids[i]).first != n_queries) invalid("results differ in shape");
+  IdArray all_ids = new_matrix<std::int64_t>(n_queries, k);
+  FloatMatrix all_distances = new_matrix<float>(n_queries, k);
+  std::vector<Hits> lists(ids.size());
+  for (std::size_t q = 0; q < n_queries; ++q) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto n = static_cast<std::size_t>(ids[i].shape(1));
+      lists[i] = {ids[i].data() + q * n, distances[i].data() + q * n, n};
+    }
+    merge_hits(lists, k, all_ids.mutable_data() + q * k, all_distances.mutable_data() + q * k);
+  }
+  return {std::move(all_ids), std::move(all_distances)};
+}
 
 /// Allocates the results, runs `work(cancel, ids, distances)` without the GIL.
 template <class Work>
@@ -371,6 +394,9 @@ void bind_index(py::module_& module) {
       },
       py::arg("queries").noconvert(), py::arg("vectors"), py::arg("dtype"), py::arg("k"), py::arg("metric"), py::arg("filter"),
       py::arg("n_threads"), py::arg("strategy"));
+
+  module.def("merge_hits", &merge, py::arg("ids"), py::arg("distances"), py::arg("k"),
+             "The first k of the results of several indexes, for each query: (ids, distances).");
 }
 
 }  // namespace engine::bindings

@@ -18,6 +18,7 @@ __all__: list[str] = [
     "isa",
     "kernels",
     "maxsim",
+    "merge_hits",
     "supported_isas",
     "topk",
 ]
@@ -449,6 +450,15 @@ def maxsim(
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
     Sums over the rows of each query of the largest dot product with a row of each listed item, (n_queries, n_listed).
+    """
+
+def merge_hits(
+    ids: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.int64]],
+    distances: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.float32]],
+    k: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The first k of the results of several indexes, for each query: (ids, distances).
     """
 
 def supported_isas() -> list[str]:

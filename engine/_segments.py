@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import Bitmap
+from ._core import Bitmap, merge_hits
 from ._validate import as_array, as_choice, as_finite, as_ids, as_k, as_matrix
 from .exact import as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError, NotBuiltError
@@ -350,22 +350,35 @@ class Segments(Index):
         n_threads: int | None = None,
         executor: Executor = "auto",
     ) -> SearchResult:
-        points = as_matrix(queries, "queries", dim=self.dim, check=False)
-        k = as_k(k, len(points))
-        self._effort(recall, ef)
-        allowed = self._bitmap(filter)
         as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
+        if ef is not None:  # which a segment without links is not told
+            self._effort(recall, ef)
+        allowed = self._bitmap(filter)
+        asked = self._asked(allowed)
+        several = len(asked) > 1
+        if several:
+            queries = as_matrix(queries, "queries", dim=self.dim, check=False)
+            k = as_k(k, len(queries))
         found = []
-        for segment, rows in self._asked(allowed):
+        for segment, rows in asked:
             graph = segment.index.kind == "graph"
-            how = executor if graph and (rows is not None or executor == "exact") else "auto"
-            most = min(k, len(segment))
-            options: dict[str, Any] = {"recall": recall, "ef": ef if graph else None, "executor": how}
-            found.append(segment.index.search(queries, most, filter=rows, n_threads=n_threads, **options))
-        ids, distances = nearest([each.ids for each in found], [each.distances for each in found], k)
+            how: Executor = executor if graph and (rows is not None or executor == "exact") else "auto"
+            found.append(
+                segment.index.search(
+                    queries,
+                    min(k, len(segment)) if several else k,
+                    recall=recall,
+                    ef=ef if graph else None,
+                    filter=rows,
+                    n_threads=n_threads,
+                    executor=how,
+                )
+            )
         share = 1.0 if allowed is None else allowed.count() / len(self)
-        stats = together([each.stats for each in found])._replace(selectivity=share)
-        return SearchResult(ids, distances, self.metric, stats)
+        if not several and found[0].stats.selectivity == share:
+            return found[0]
+        ids, distances = merge_hits([each.ids for each in found], [each.distances for each in found], k)
+        return SearchResult(ids, distances, self.metric, together([e.stats for e in found])._replace(selectivity=share))
 
     def _search_each(
         self, queries: NDArray[np.float32], k: int, filters: list[Bitmap | None], recall: float | None
@@ -405,7 +418,7 @@ class Segments(Index):
     ) -> Plan:
         if not len(self):
             return super().explain(k, recall=recall, n_queries=n_queries)
-        asked = list(self._asked(self._bitmap(filter)))
+        asked = self._asked(self._bitmap(filter))
         largest, rows = max(asked, key=lambda each: len(each[0]))
         plan = largest.index.explain(k, recall=recall, filter=rows, n_queries=n_queries)
         others = sum(segment.n_live for segment, _ in asked) - largest.n_live
@@ -427,21 +440,23 @@ class Segments(Index):
             filter = array
         return as_bitmap(filter, len(self), "filter")
 
-    def _asked(self, allowed: Bitmap | None) -> Iterator[tuple[Segment, Bitmap | None]]:
+    def _asked(self, allowed: Bitmap | None) -> list[tuple[Segment, Bitmap | None]]:
         """The segments that a search must look into, with the rows that it may find there; at least one."""
         if not len(self):
             raise NotBuiltError("there are no vectors to search: add some first")
         if allowed is not None and self.n_dead:
             allowed = allowed.spread(self.live)
+        if allowed is not None and len(self.segments) == 1:
+            return [(self.segments[0], allowed)]
         asked: list[tuple[Segment, Bitmap | None]] = []
         for start, segment in self.starts():
             if allowed is not None:
-                whole = len(self.segments) == 1
-                asked.append((segment, allowed if whole else allowed.slice(start, start + len(segment))))
+                rows = allowed.slice(start, start + len(segment))
+                if rows.count():
+                    asked.append((segment, rows))
             elif segment.n_live:
                 asked.append((segment, segment.live if segment.n_gone else None))
-        some = [(segment, rows) for segment, rows in asked if rows is None or rows.count()]
-        return iter(some or asked[:1])
+        return asked or [(self.segments[0], Bitmap(np.zeros(len(self.segments[0]), np.bool_)))]
 
     # ---- facts
 
@@ -498,15 +513,3 @@ class Segments(Index):
 
 def joined(arrays: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)
-
-
-def nearest(
-    ids: list[NDArray[np.int64]], distances: list[NDArray[np.float32]], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The first `k` by (distance, id) of the results of several indexes, for each query."""
-    all_ids, all_distances = np.concatenate(ids, axis=1), np.concatenate(distances, axis=1)
-    if len(ids) > 1:
-        order = np.lexsort((all_ids.view(np.uint64), all_distances), axis=1)[:, :k]  # places without an id come last
-        all_ids, all_distances = np.take_along_axis(all_ids, order, 1), np.take_along_axis(all_distances, order, 1)
-    missing = ((0, 0), (0, k - all_ids.shape[1]))
-    return np.pad(all_ids, missing, constant_values=-1), np.pad(all_distances, missing, constant_values=np.inf)

@@ -4,6 +4,38 @@
 #include <cstring>
 
 namespace engine {
+namespace {
+
+std::size_t n_bits(std::uint64_t word) noexcept { return ~word ? count_bits({&word, 1}) : 64; }
+
+/// Bits `begin` to `begin` + 63 of `words`; 0 behind their end.
+std::uint64_t word_from(std::span<const std::uint64_t> words, std::size_t begin) noexcept {
+  const std::size_t w = begin / 64, shift = begin % 64;
+  const std::uint64_t low = w < words.size() ? words[w] >> shift : 0;
+  return shift && w + 1 < words.size() ? low | words[w + 1] << (64 - shift) : low;
+}
+
+// What pdep and pext do, which not all machines have. Rows are removed one here and one there: the gaps are fewer than the
+// members.
+
+/// The first bits of `bits` at the places of `members`, in their order.
+std::uint64_t deposited(std::uint64_t bits, std::uint64_t members) noexcept {
+  for (std::uint64_t gaps = ~members; gaps; gaps &= gaps - 1) bits += bits & -(gaps & -gaps);  // those from the gap on move up
+  return bits & members;
+}
+
+/// The reverse: the bits of `bits` at the places of `members`, one after the other.
+std::uint64_t extracted(std::uint64_t bits, std::uint64_t members) noexcept {
+  bits &= members;
+  std::size_t n_gone = 0;
+  for (std::uint64_t gaps = ~members; gaps; gaps &= gaps - 1) {
+    const std::uint64_t behind = -((gaps & -gaps) >> n_gone++);  // those from the gap on move down
+    bits = (bits & ~behind) | (bits & behind) >> 1;
+  }
+  return bits;
+}
+
+}  // namespace
 
 std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
   // The portable core has no popcnt: the bits of each byte are added up within words, by vectors, for as long as a byte can hold.
@@ -169,12 +201,7 @@ Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
     return from_ascending(end - begin, std::move(rows));
   }
   Bitmap result(end - begin);
-  const std::size_t shift = begin % 64;
-  for (std::size_t w = 0; w < result.words_.size(); ++w) {
-    const std::size_t from = begin / 64 + w;
-    result.words_[w] = words_[from] >> shift;
-    if (shift && from + 1 < words_.size()) result.words_[w] |= words_[from + 1] << (64 - shift);
-  }
+  for (std::size_t w = 0; w < result.words_.size(); ++w) result.words_[w] = word_from(words_, begin + 64 * w);
   result.drop_behind_end();
   result.count_ = count_bits(result.words_);
   result.compact();
@@ -183,8 +210,13 @@ Bitmap Bitmap::slice(std::size_t begin, std::size_t end) const {
 
 Bitmap Bitmap::compress(const Bitmap& rows) const {
   if (rows.size_ != size_) invalid("rows has " + std::to_string(rows.size_) + " rows, expected " + std::to_string(size_));
-  if (is_listed() && !rows.is_listed()) {
+  if (is_listed() || rows.is_listed()) {
     std::vector<std::uint32_t> places;
+    if (rows.is_listed()) {
+      for (std::size_t place = 0; place < rows.count_; ++place)
+        if (test(rows.list_[place])) places.push_back(static_cast<std::uint32_t>(place));
+      return from_ascending(rows.count_, std::move(places));
+    }
     std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
     for (const std::uint32_t row : list_) {
       n_before += count_bits({rows.words_.data() + w, row / 64 - w});
@@ -196,20 +228,31 @@ Bitmap Bitmap::compress(const Bitmap& rows) const {
   }
   Bitmap result(rows.count_);
   std::size_t place = 0;
-  rows.for_each([&](std::size_t row) {
-    if (test(row)) result.set(place);
-    ++place;
-  });
+  for (std::size_t w = 0; w < words_.size(); ++w) {
+    const std::uint64_t members = rows.words_[w];
+    if (!members) continue;
+    const std::uint64_t bits = extracted(words_[w], members);
+    const std::size_t n = n_bits(members), shift = place % 64;
+    result.words_[place / 64] |= bits << shift;
+    if (shift + n > 64) result.words_[place / 64 + 1] = bits >> (64 - shift);
+    place += n;
+  }
+  result.count_ = count_bits(result.words_);
   result.compact();
   return result;
 }
 
 Bitmap Bitmap::spread(const Bitmap& rows) const {
   if (rows.count_ != size_) invalid("rows holds " + std::to_string(rows.count_) + " rows, expected " + std::to_string(size_));
-  if (is_listed() && !rows.is_listed()) {
-    constexpr std::size_t kStep = 31;  // words at a time, as they are counted
+  if (is_listed() || rows.is_listed()) {
     std::vector<std::uint32_t> found;
-    std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
+    found.reserve(count_);
+    if (rows.is_listed()) {
+      for_each([&](std::size_t place) { found.push_back(rows.list_[place]); });
+      return from_ascending(rows.size_, std::move(found));
+    }
+    constexpr std::size_t kStep = 31;  // words at a time, as they are counted
+    std::size_t n_before = 0, w = 0;   // members of `rows` in the words before w
     for (const std::uint32_t place : list_) {
       for (const std::size_t step : {kStep, std::size_t{1}})
         for (std::size_t n;
@@ -223,9 +266,13 @@ Bitmap Bitmap::spread(const Bitmap& rows) const {
   }
   Bitmap result(rows.size_);
   std::size_t place = 0;
-  rows.for_each([&](std::size_t row) {
-    if (test(place++)) result.set(row);
-  });
+  for (std::size_t w = 0; w < rows.words_.size(); ++w) {
+    const std::uint64_t members = rows.words_[w];
+    if (!members) continue;
+    result.words_[w] = deposited(word_from(words_, place), members);
+    place += n_bits(members);
+  }
+  result.count_ = count_;
   result.compact();
   return result;
 }

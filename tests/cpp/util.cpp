@@ -17,6 +17,7 @@
 #include "engine/bitmap.hpp"
 #include "util/buffer.hpp"
 #include "util/id_map.hpp"
+#include "util/merge.hpp"
 #include "util/rounding.hpp"
 #include "util/thread_pool.hpp"
 #include "util/topk.hpp"
@@ -272,8 +273,66 @@ void test_listed_bitmap() {
   CHECK(Bitmap::from_ascending(10'000'000, many).listed());
 }
 
+/// Row by row, whichever share of the rows is left and whichever of those are wanted: words of all, of none and between.
+void test_compress_and_spread() {
+  std::mt19937_64 random(9);
+  constexpr double kShares[] = {0, 0.002, 0.1, 0.5, 0.9, 0.998, 1};
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{6'543}})
+    for (const double left : kShares)
+      for (const double wanted : kShares) {
+        const auto some = [&](double share) {
+          Bitmap rows(size);
+          for (std::size_t row = 0; row < size; ++row) rows.put(row, static_cast<double>(random() >> 11) * 0x1p-53 < share);
+          return rows;
+        };
+        const Bitmap rows = some(left), bits = some(wanted);
+        Bitmap part(rows.count()), both(size);
+        std::size_t place = 0;
+        rows.for_each([&](std::size_t row) {
+          part.put(place++, bits.test(row));
+          both.put(row, bits.test(row));
+        });
+        const Bitmap compressed = bits.compress(rows), spread = part.spread(rows);
+        CHECK(compressed == part && compressed.count() == part.count() && compressed.size() == rows.count());
+        CHECK(spread == both && spread.count() == both.count() && spread.size() == size);
+      }
+}
+
+/// As a sort of all by distance and id, with lists that end early.
+void test_merge_hits() {
+  std::mt19937_64 random(10);
+  constexpr float kFar = std::numeric_limits<float>::infinity();
+  for (int round = 0; round < 500; ++round) {
+    const std::size_t n_lists = 1 + random() % 4, k = 1 + random() % 12;
+    std::vector<std::pair<float, std::int64_t>> all;
+    std::vector<std::vector<std::int64_t>> ids(n_lists);
+    std::vector<std::vector<float>> distances(n_lists);
+    std::vector<Hits> lists;
+    for (std::size_t i = 0; i < n_lists; ++i) {
+      std::vector<std::pair<float, std::int64_t>> found;
+      for (std::size_t n = random() % 6; n > 0; --n)
+        found.emplace_back(random() % 9 ? static_cast<float>(random() % 4) : kFar, all.size() + found.size() * 37 % 11);
+      std::ranges::sort(found);
+      all.insert(all.end(), found.begin(), found.end());
+      found.resize(found.size() + random() % 3, {kFar, -1});
+      for (const auto& [distance, id] : found) {
+        distances[i].push_back(distance);
+        ids[i].push_back(id);
+      }
+      lists.push_back({ids[i].data(), distances[i].data(), found.size()});
+    }
+    std::ranges::sort(all);
+    all.resize(k, {kFar, -1});
+    std::vector<std::int64_t> merged(k);
+    std::vector<float> far(k);
+    merge_hits(lists, k, merged.data(), far.data());
+    for (std::size_t i = 0; i < k; ++i) CHECK(merged[i] == all[i].second && far[i] == all[i].first);
+  }
+}
+
 int main() {
   test_sparse_bitmap();
+  test_compress_and_spread();
   test_listed_bitmap();
   test_id_map();
   test_id_map_grows();
@@ -281,5 +340,6 @@ int main() {
   test_large_buffer();
   test_rounding();
   test_topk();
+  test_merge_hits();
   test_thread_pool();
 }
