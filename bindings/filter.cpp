@@ -44,7 +44,8 @@ Examples
       .def_static(
           "from_rows",
           [](std::int64_t n, const py::object& rows) {
-            if (n < 0) invalid("n is " + std::to_string(n) + ", expected at least 0");
+            if (n < 0 || static_cast<std::size_t>(n) > kMaxRows)
+              invalid("n is " + std::to_string(n) + ", expected 0 to " + std::to_string(kMaxRows));
             return Bitmap::from_rows(static_cast<std::size_t>(n), flat(as_rows(rows), "rows"));
           },
           py::arg("n"), py::arg("rows"), "The bitmap over `n` rows that holds `rows` (integers).")

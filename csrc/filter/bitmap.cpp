@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 namespace engine {
 namespace {
 
@@ -86,6 +90,16 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
   Bitmap result(mask.size());
   const auto* bytes = reinterpret_cast<const unsigned char*>(mask.data());
   std::size_t row = 0;
+#ifdef __SSE2__
+  for (; row + 64 <= mask.size(); row += 64) {
+    std::uint64_t word = 0;
+    for (std::size_t j = 0; j < 64; j += 16) {
+      const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + row + j));
+      word |= std::uint64_t{static_cast<std::uint16_t>(_mm_movemask_epi8(_mm_slli_epi16(sixteen, 7)))} << j;
+    }
+    result.words_[row / 64] = word;
+  }
+#endif
   // Eight bytes of 0 or 1 become eight bits by one multiplication.
   for (; row + 8 <= mask.size() && std::endian::native == std::endian::little; row += 8) {
     std::uint64_t eight;
@@ -100,12 +114,24 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
 }
 
 Bitmap Bitmap::from_rows(std::size_t size, std::span<const std::int64_t> rows) {
-  Bitmap result(size);
+  std::vector<std::uint32_t> found;
+  found.reserve(rows.size());
   for (const std::int64_t row : rows) {
     if (row < 0 || static_cast<std::size_t>(row) >= size)
       invalid("rows holds " + std::to_string(row) + ", expected 0 to " + std::to_string(size) + " - 1");
-    result.set(static_cast<std::size_t>(row));
+    found.push_back(static_cast<std::uint32_t>(row));
   }
+  return from_any(size, std::move(found));
+}
+
+Bitmap Bitmap::from_any(std::size_t size, std::vector<std::uint32_t> rows) {
+  if (is_few(rows.size(), size)) {
+    std::ranges::sort(rows);
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    return from_ascending(size, std::move(rows));
+  }
+  Bitmap result(size);
+  for (const std::uint32_t row : rows) result.set(row);
   result.compact();
   return result;
 }

@@ -73,10 +73,7 @@ std::vector<std::int64_t> ExactIndex::find(std::span<const std::int64_t> ids) co
 
 Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
-  Bitmap rows(state_->size());
-  for (const std::int64_t id : ids) rows.set(state_->row_of(id));
-  rows.compact();
-  return rows;
+  return Bitmap::from_any(state_->size(), state_->rows_of(ids));
 }
 
 SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,

@@ -157,11 +157,9 @@ std::vector<std::int64_t> GraphIndex::find(std::span<const std::int64_t> ids) co
 Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;
-  Bitmap rows(s.n_visible);
-  for (const std::int64_t id : ids) rows.set(s.row_of_live(id));
-  rows.compact();
-  if (s.dead.count()) return rows.compress(~s.dead);
-  return rows;
+  for (const std::int64_t id : ids) s.row_of_live(id);
+  const Bitmap rows = Bitmap::from_any(s.n_visible, s.rows_of(ids));
+  return s.dead.count() ? rows.compress(~s.dead) : rows;
 }
 
 SearchStats GraphIndex::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,

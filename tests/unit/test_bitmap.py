@@ -92,7 +92,8 @@ def test_wrong_masks(mask: Any, message: str) -> None:
         (3, [0, -1], r"rows.*-1"),
         (3, [0.5], r"rows has dtype float64, expected integers"),
         (3, [[1, 2]], "rows has 2 dimensions, expected 1"),
-        (-1, [], r"n is -1"),
+        (-1, [], r"n is -1, expected 0 to 4294967280"),
+        (2**33, [2**32 + 5], r"n is 8589934592, expected 0 to 4294967280"),
     ],
 )
 def test_wrong_rows(n: Any, rows: Any, message: str) -> None:

@@ -139,6 +139,34 @@ def test_the_forms_of_a_filter_agree(index: engine.Index, rng: np.random.Generat
         np.testing.assert_array_equal(found.distances, expected.distances)
 
 
+@pytest.mark.parametrize("kind", ["exact", "graph"])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_ids_that_were_row_numbers(kind: IndexKind, in_order: bool, rng: np.random.Generator) -> None:
+    """Rows that go, move or come again under the number of another row are told apart."""
+    index = engine.Index(DIM, metric="l2", kind=kind)
+    ids = np.arange(300) if in_order else rng.permutation(300)
+    index.add(VECTORS, ids=ids)
+    held = dict(zip(ids.tolist(), VECTORS, strict=True))
+    for step in range(6):
+        gone = rng.choice(list(held), 20, replace=False)
+        index.remove(gone)
+        for each in gone.tolist():
+            del held[each]
+        again = rng.permutation(gone)[:8] if step % 2 else np.arange(8) + 1000 * (step + 1)
+        moved = VECTORS[:8] + np.float32(step + 1)
+        index.add(moved, ids=again)
+        held.update(zip(again.tolist(), moved, strict=True))
+        np.testing.assert_array_equal(index.get(list(held)), list(held.values()))
+        some = rng.choice(list(held), 30, replace=False)
+        mask = np.isin(index.ids, some)
+        for allowed in (some, np.repeat(some, 2)):
+            found = index.search(QUERIES, 5, filter=allowed)
+            np.testing.assert_array_equal(found.ids, index.search(QUERIES, 5, filter=mask).ids)
+            assert np.isin(found.ids, some).all()
+        with pytest.raises(engine.InvalidArgumentError, match="which is not in the index"):
+            index.search(QUERIES, 5, filter=np.setdiff1d(ids, list(held))[:1])
+
+
 def test_a_mask_follows_the_rows_after_removing(index: engine.Index, rng: np.random.Generator) -> None:
     index.remove(np.arange(0, 300, 4))
     mask = rng.random(len(index)) < 0.3

@@ -29,7 +29,9 @@ class Bitmap {
 
   static Bitmap from_mask(std::span<const bool> mask);
   static Bitmap from_rows(std::size_t size, std::span<const std::int64_t> rows);
-  /// Of `rows` below `size`, ascending, each once.
+  /// Of `rows` below `size`, in any order.
+  static Bitmap from_any(std::size_t size, std::vector<std::uint32_t> rows);
+  /// Ascending, each once.
   static Bitmap from_ascending(std::size_t size, std::vector<std::uint32_t> rows);
   /// Whether so many of `size` rows are listed.
   static constexpr bool is_few(std::size_t count, std::size_t size) noexcept {
