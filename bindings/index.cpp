@@ -237,7 +237,7 @@ void bind_common(py::class_<Index>& kind) {
             }
             return to_array(std::move(rows));
           },
-          py::arg("ids").noconvert(), "The row of each id, -1 where there is none.")
+          py::arg("ids").noconvert(), "The place of each id among all rows, removed ones too; -1 where there is none.")
       .def(
           "rows_of",
           [](const Index& index, const IdArray& ids) {
@@ -314,6 +314,9 @@ void bind_index(py::module_& module) {
            py::arg("dim"), py::arg("metric"), py::arg("dtype"), py::arg("degree"), py::arg("ef_construction"), py::arg("seed"),
            py::arg("layout"))
       .def_property_readonly("n_dead", [](const GraphIndex& index) { return unlocked<&GraphIndex::n_dead>(index); })
+      .def(
+          "dead", [](const GraphIndex& index) { return std::make_shared<Bitmap>(unlocked<&GraphIndex::dead>(index)); },
+          "The removed rows that still take room, among all.")
       .def(
           "remove",
           [](GraphIndex& index, const IdArray& ids, std::size_t n_threads) {

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ._packed import packed, unpacked
 from ._segments import Segments
 from ._table import Table
@@ -48,7 +50,10 @@ def read_collection(name: str, n_threads: int | None) -> tuple[Table, dict[str, 
                 column: unpacked(schema[column], {role: arrays[key] for role, key in held.items()}, len(index))
                 for column, held in meta["columns"].items()
             }
-        return Table(index, filled(schema, columns, len(index))), meta
+        if index.n_dead:  # a graph keeps their places, and so does what stands beside it
+            places = np.maximum(np.cumsum(~index._dead().to_mask()) - 1, 0)
+            columns = {name: column.some(places) for name, column in columns.items()}
+        return Table(index, filled(schema, columns, len(index) + index.n_dead)), meta
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
 

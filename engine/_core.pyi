@@ -136,7 +136,7 @@ class ExactIndex:
         """
     def find(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
         """
-        The row of each id, -1 where there is none.
+        The place of each id among all rows, removed ones too; -1 where there is none.
         """
     def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
@@ -232,6 +232,10 @@ class GraphIndex:
         """
         Refuses stored values that cannot be.
         """
+    def dead(self) -> Bitmap:
+        """
+        The removed rows that still take room, among all.
+        """
     def ef_for(
         self, k: typing.SupportsInt | typing.SupportsIndex, recall: typing.SupportsFloat | typing.SupportsIndex
     ) -> int:
@@ -240,7 +244,7 @@ class GraphIndex:
         """
     def find(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
         """
-        The row of each id, -1 where there is none.
+        The place of each id among all rows, removed ones too; -1 where there is none.
         """
     def get(self, ids: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
     def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...

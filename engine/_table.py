@@ -25,16 +25,14 @@ __all__ = ["SegmentTable", "Table"]
 class Table:
     """Attributes beside an index, both changed through here.
 
-    Both fill the gaps of removed rows with their last ones and so stay in one order. A graph alone fills its gaps in
-    its own time: from its first removal on, the ids are kept here too, in the order of the attributes.
+    Both fill the gaps of removed rows with their last ones and so stay in one order. A graph does so in its own time:
+    until then the attributes, too, keep what is gone in its place.
     """
 
     def __init__(self, index: Index, attributes: Attributes) -> None:
         self._attributes = attributes
         self._index = index
-        self._ids: Attributes | None = None  # None: as in the index
         self._n_changes = index._n_changes  # of the index, when the attributes last fitted it
-        self._order: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None  # version, ids sorted, their rows
 
     @property
     def index(self) -> Index:
@@ -67,8 +65,6 @@ class Table:
             raise
         finally:
             self._n_changes = self._index._n_changes
-        if self._ids is not None:
-            self._ids.append({"id": added})
         return added
 
     def remove(self, ids: NDArray[np.int64]) -> int:
@@ -77,14 +73,9 @@ class Table:
         if not len(ids):
             return 0
         rows = self._rows_of(ids)
-        order = np.argsort(rows)[::-1]  # the last first, as attributes do it
-        if self._index.kind == "graph":
-            self._keep_ids()
+        order, dead = np.argsort(rows)[::-1], self._index._dead().rows()  # the last first, as attributes do it
         n_removed = self._index.remove(ids[order])
-        self._n_changes = self._index._n_changes
-        for attributes in (self.attributes, self._ids):
-            if attributes is not None:
-                attributes.drop(rows[order])
+        self._drop(np.concatenate([rows, dead]))
         return n_removed
 
     def update(self, ids: NDArray[np.int64], columns: Mapping[str, TypedColumn]) -> None:
@@ -95,8 +86,14 @@ class Table:
     def optimize(self) -> None:
         """`Index.optimize`, which may change the order of its rows."""
         self._fit()
-        self._keep_ids()
+        dead = self._index._dead().rows()
         self._index.optimize()
+        self._drop(dead)
+
+    def _drop(self, dead: NDArray[np.int64]) -> None:
+        """Rows that are gone, as soon as the index has filled their gaps."""
+        if not self._index.n_dead and len(dead):
+            self.attributes.drop(np.sort(dead)[::-1])
         self._n_changes = self._index._n_changes
 
     def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
@@ -114,14 +111,18 @@ class Table:
         """The rows of the index for which `predicate` is true."""
         self.check()
         rows = self.attributes.where(predicate)
-        if self._ids is None:
-            return rows
-        return self._index._core.rows_of(self._ids_of(rows.rows()))
+        return rows.compress(self._live()) if self._index.n_dead else rows
 
     def count(self, predicate: object) -> int:
         """Number of rows for which `predicate` is true."""
+        if self._index.n_dead:
+            return self.where(predicate).count()
         self.check()
         return self.attributes.count(predicate)
+
+    def _live(self) -> Bitmap:
+        """The rows that are there, of those that have attributes: a failed insertion may have left others."""
+        return (~self._index._dead()).slice(0, len(self.attributes))
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `ids` there are rows for."""
@@ -129,13 +130,7 @@ class Table:
 
     def _find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the attributes, -1 where there are none."""
-        if self._ids is None:
-            return self._index._core.find(ids)
-        held, rows = self._sorted()
-        if not len(held):
-            return np.full(len(ids), -1, np.int64)
-        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
-        return np.where(held[places] == ids, rows[places], -1)
+        return self._index._core.find(ids)
 
     def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the attributes."""
@@ -144,31 +139,15 @@ class Table:
             raise InvalidArgumentError(f"ids holds {ids[rows < 0][0]}, which is not in the collection")
         return rows
 
-    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All ids in order, and the row of each; made once for a version."""
-        if self._order is None or self._order[0] != self.version:
-            assert self._ids is not None
-            held = self._ids_of(np.arange(len(self._ids)))
-            rows = np.argsort(held, kind="stable")
-            self._order = self.version, held[rows], rows
-        return self._order[1:]
-
-    def _ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        assert self._ids is not None
-        return np.asarray(self._ids.take(rows)["id"].values)
-
-    def _keep_ids(self) -> None:
-        if self._ids is None:
-            self._ids = Attributes({"id": self._index.ids})
-
     def _fit(self) -> None:
         """Before a change: as many rows as the index has, where there are no columns that would not fit them."""
         self.check()
         if self._index._n_changes != self._n_changes:
-            self.attributes.drop(np.arange(len(self.attributes)))
-            self.attributes.append_typed(len(self._index), {})
-            self._ids = None
+            self.attributes.truncate(0)
             self._n_changes = self._index._n_changes
+        n_missing = len(self._index) + self._index.n_dead - len(self.attributes)
+        if n_missing:
+            self.attributes.append_typed(n_missing, {})
 
     def check(self) -> None:
         """Refuse columns that stand beside other rows than their own."""
@@ -248,13 +227,8 @@ class SegmentTable(Table):
         self._index.replace(old, merged)
         self._n_changes = self._index._n_changes
 
-    def where(self, predicate: object) -> Bitmap:
-        self.check()
-        places = self.attributes.where(predicate)
-        return places.compress(self._index.live) if self._index.n_dead else places
-
-    def count(self, predicate: object) -> int:
-        return self.where(predicate).count() if self._index.n_dead else super().count(predicate)
+    def _live(self) -> Bitmap:
+        return self._index.live
 
     def _find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._index.find(ids)

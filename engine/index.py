@@ -231,6 +231,12 @@ class Index:
         """Rows removed from a graph that still take room; `optimize` drops them."""
         return self._core.n_dead if isinstance(self._core, _core.GraphIndex) else 0
 
+    def _dead(self) -> _core.Bitmap:
+        """Those, among all rows in their places."""
+        if isinstance(self._core, _core.GraphIndex):
+            return self._core.dead()
+        return _core.Bitmap.from_rows(len(self), [])
+
     @property
     def calibration(self) -> tuple[Calibrated, ...]:
         """What the last measurement of a graph found, by k, then ef; `explain` shows it as a table.

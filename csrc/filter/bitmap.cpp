@@ -10,7 +10,17 @@
 namespace engine {
 namespace {
 
-std::size_t n_bits(std::uint64_t word) noexcept { return ~word ? count_bits({&word, 1}) : 64; }
+constexpr std::uint64_t kPairs = 0x5555555555555555, kFours = 0x3333333333333333, kBytes = 0x0f0f0f0f0f0f0f0f;
+
+/// How many bits each byte of a word has.
+std::uint64_t bits_of_bytes(std::uint64_t x) noexcept {
+  x -= x >> 1 & kPairs;
+  x = (x & kFours) + (x >> 2 & kFours);
+  return (x + (x >> 4)) & kBytes;
+}
+
+/// Of one word; most have all.
+std::size_t n_bits(std::uint64_t word) noexcept { return ~word ? bits_of_bytes(word) * 0x0101010101010101 >> 56 : 64; }
 
 /// Bits `begin` to `begin` + 63 of `words`; 0 behind their end.
 std::uint64_t word_from(std::span<const std::uint64_t> words, std::size_t begin) noexcept {
@@ -44,17 +54,12 @@ std::uint64_t extracted(std::uint64_t bits, std::uint64_t members) noexcept {
 std::size_t count_bits(std::span<const std::uint64_t> words) noexcept {
   // The portable core has no popcnt: the bits of each byte are added up within words, by vectors, for as long as a byte can hold.
   constexpr std::size_t kBlock = 31;
-  constexpr std::uint64_t kPairs = 0x5555555555555555, kFours = 0x3333333333333333, kBytes = 0x0f0f0f0f0f0f0f0f;
   std::size_t count = 0;
   for (std::size_t begin = 0; begin < words.size(); begin += kBlock) {
     const std::size_t end = std::min(begin + kBlock, words.size());
     std::uint64_t bytes = 0;
 #pragma omp simd reduction(+ : bytes)
-    for (std::size_t w = begin; w < end; ++w) {
-      std::uint64_t x = words[w] - (words[w] >> 1 & kPairs);
-      x = (x & kFours) + (x >> 2 & kFours);
-      bytes += (x + (x >> 4)) & kBytes;
-    }
+    for (std::size_t w = begin; w < end; ++w) bytes += bits_of_bytes(words[w]);
     constexpr std::uint64_t kEven = 0x00ff00ff00ff00ff;
     count += ((bytes & kEven) + (bytes >> 8 & kEven)) * 0x0001000100010001 >> 48;
   }
@@ -245,10 +250,9 @@ Bitmap Bitmap::compress(const Bitmap& rows) const {
     }
     std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
     for (const std::uint32_t row : list_) {
-      n_before += count_bits({rows.words_.data() + w, row / 64 - w});
-      w = row / 64;
-      const std::uint64_t earlier = rows.words_[w] & ((std::uint64_t{1} << (row % 64)) - 1);
-      if (rows.test(row)) places.push_back(static_cast<std::uint32_t>(n_before + count_bits({&earlier, 1})));
+      for (; w < row / 64; ++w) n_before += n_bits(rows.words_[w]);
+      const std::uint64_t earlier = (std::uint64_t{1} << (row % 64)) - 1;
+      if (rows.test(row)) places.push_back(static_cast<std::uint32_t>(n_before + n_bits(rows.words_[w] & earlier)));
     }
     return from_ascending(rows.count_, std::move(places));
   }
@@ -277,16 +281,14 @@ Bitmap Bitmap::spread(const Bitmap& rows) const {
       for_each([&](std::size_t place) { found.push_back(rows.list_[place]); });
       return from_ascending(rows.size_, std::move(found));
     }
-    constexpr std::size_t kStep = 31;  // words at a time, as they are counted
-    std::size_t n_before = 0, w = 0;   // members of `rows` in the words before w
+    std::size_t n_before = 0, w = 0;  // members of `rows` in the words before w
     for (const std::uint32_t place : list_) {
-      for (const std::size_t step : {kStep, std::size_t{1}})
-        for (std::size_t n;
-             w + step <= rows.words_.size() && n_before + (n = count_bits({rows.words_.data() + w, step})) <= place; w += step)
-          n_before += n;
-      std::uint64_t members = rows.words_[w];
-      for (std::size_t earlier = place - n_before; earlier > 0; --earlier) members &= members - 1;
-      found.push_back(static_cast<std::uint32_t>(w * 64 + static_cast<std::size_t>(std::countr_zero(members))));
+      for (std::size_t n; n_before + (n = n_bits(rows.words_[w])) <= place; ++w) n_before += n;
+      std::size_t bit = place - n_before;  // if there were no gaps
+      for (std::uint64_t gaps = ~rows.words_[w]; gaps && static_cast<std::size_t>(std::countr_zero(gaps)) <= bit;
+           gaps &= gaps - 1)
+        ++bit;
+      found.push_back(static_cast<std::uint32_t>(w * 64 + bit));
     }
     return from_ascending(rows.size_, std::move(found));
   }

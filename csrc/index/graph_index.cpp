@@ -41,6 +41,10 @@ std::size_t GraphIndex::n_dead() const {
   std::shared_lock lock(state_->mutex);
   return state_->dead.count();
 }
+Bitmap GraphIndex::dead() const {
+  std::shared_lock lock(state_->mutex);
+  return state_->dead;
+}
 std::size_t GraphIndex::overhead_nbytes() const {
   std::shared_lock lock(state_->mutex);
   return state_->overhead_nbytes() + state_->links.array().nbytes() + state_->entrance.nbytes() +
@@ -147,10 +151,8 @@ std::vector<std::int64_t> GraphIndex::find(std::span<const std::int64_t> ids) co
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;
   std::vector<std::int64_t> rows = s.find(ids);
-  std::vector<std::uint32_t> dead;
-  s.dead.for_each([&](std::size_t row) { dead.push_back(static_cast<std::uint32_t>(row)); });
   for (std::int64_t& row : rows)
-    row = row < static_cast<std::int64_t>(s.n_visible) ? row - (std::ranges::lower_bound(dead, row) - dead.begin()) : -1;
+    if (row >= static_cast<std::int64_t>(s.n_visible)) row = -1;
   return rows;
 }
 

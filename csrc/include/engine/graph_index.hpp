@@ -55,6 +55,8 @@ class GraphIndex {
   std::int64_t next_id() const;
   /// Rows removed that still take room.
   std::size_t n_dead() const;
+  /// Over the places of all rows: those removed.
+  Bitmap dead() const;
 
   std::vector<std::int64_t> add(MatrixView vectors, std::span<const std::int64_t> ids, std::size_t n_threads, Cancel& cancel);
   /// The rows stay as steps of walks, until a quarter of all is gone and `optimize` follows by itself.
@@ -62,8 +64,9 @@ class GraphIndex {
   /// Drops removed rows: the last rows take their places, and links to them are replaced.
   void optimize(std::size_t n_threads, Cancel& cancel);
   void get(std::span<const std::int64_t> ids, float* vectors) const;
-  /// Among the rows that live, as in a filter.
+  /// The place of each of `ids` among all rows, -1 where there is none.
   std::vector<std::int64_t> find(std::span<const std::int64_t> ids) const;
+  /// Among the rows that live, as in a filter.
   Bitmap rows_of(std::span<const std::int64_t> ids) const;
 
   /// Walks, or looks at all rows that pass where that is cheaper or `effort` asks for it.
