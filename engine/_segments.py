@@ -86,8 +86,13 @@ class Segment:
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each id, -1 where there is none."""
         held, rows = self._sorted()
-        places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
-        known = held[places] == ids if len(held) else np.zeros(len(ids), np.bool_)
+        if not len(held):
+            return np.full(len(ids), -1)
+        if held[-1] - held[0] == len(held) - 1:  # none is left out, as in most: no need to look for them
+            places = np.clip(ids, held[0], held[-1]) - held[0]
+        else:
+            places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+        known = held[places] == ids
         found = np.where(known, places if rows is None else rows[places], -1)
         found[known] = np.where(self.gone[found[known]], -1, found[known])
         return found
@@ -377,7 +382,9 @@ class Segments(Index):
         share = 1.0 if allowed is None else allowed.count() / len(self)
         if not several and found[0].stats.selectivity == share:
             return found[0]
-        ids, distances = merge_hits([each.ids for each in found], [each.distances for each in found], k)
+        ids, distances = found[0]
+        if several:
+            ids, distances = merge_hits([each.ids for each in found], [each.distances for each in found], k)
         return SearchResult(ids, distances, self.metric, together([e.stats for e in found])._replace(selectivity=share))
 
     def _search_each(

@@ -64,6 +64,8 @@ class SearchStats(NamedTuple):
 
 def together(stats: Sequence[SearchStats]) -> SearchStats:
     """Of several searches as of one."""
+    if len(stats) == 1:
+        return stats[0]
     return stats[0]._replace(
         strategy="/".join(dict.fromkeys(each.strategy for each in stats)),
         n_scored=sum(each.n_scored for each in stats),
