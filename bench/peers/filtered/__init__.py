@@ -44,6 +44,7 @@ NAMES = {
     f"{OURS}-exact": Library("nearfield", "Exact", "nearfield"),
     f"{OURS}-in-filter": Library("nearfield", "InFilter", "nearfield"),
     f"{OURS}-sweep": Library("nearfield", "Sweep", "nearfield"),
+    f"{OURS}-folder": Library("nearfield", "Folder", "nearfield"),
     "numpy": Library("numpy", "PreFilter", "numpy"),
     "faiss-hnsw": Library("faiss", "HNSW", "faiss-cpu"),
     "hnswlib": Library("hnswlib", "HNSW", "hnswlib"),

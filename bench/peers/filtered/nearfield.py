@@ -10,7 +10,7 @@ from engine import _core
 from engine.filters import Attributes, resolve
 from engine.types import Executor, GraphLayout, IndexKind
 
-from . import Columns, Filtered, Ids, Metric, Predicate, Rows
+from . import Columns, Filtered, Ids, Metric, Predicate, Rows, bytes_in, new_folder
 
 
 def attributes_of(columns: Columns) -> Attributes:
@@ -78,3 +78,40 @@ class Sweep(Graph):
     """Walks among all rows, likewise."""
 
     executor = "sweep"
+
+
+class Folder(Filtered):
+    """A collection as it is used: in a folder, opened, and with a row removed since it was made."""
+
+    separate = False
+
+    def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
+        self.folder = new_folder()
+        path = self.folder / "collection"
+        with engine.Collection.create(path, dim=vectors.shape[1], metric=metric, kind="graph", schema=columns.schema) as made:
+            made.add(vectors, attributes=columns.values)
+            made.commit()
+            made.delete(made.add(vectors[:1]))
+            made.commit()
+        self.collection = engine.Collection.open(path, n_threads=1)
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [0.99]
+
+    def tune(self, value: float) -> None:
+        self.recall = value
+
+    def make(self, predicate: Predicate) -> Predicate:
+        return predicate
+
+    def search(self, query: Rows, k: int, filter: Predicate) -> Ids:
+        self.found = self.collection.search(query, k, recall=self.recall, filter=filter)
+        ids: Ids = self.found.ids[0]
+        return ids
+
+    def how(self) -> str:
+        return self.found.stats.executor
+
+    def nbytes(self) -> int:
+        return bytes_in(self.folder)

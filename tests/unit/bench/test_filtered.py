@@ -137,7 +137,7 @@ def test_a_data_set_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     assert datasets.at_hand() == "wordnet"
 
 
-@pytest.mark.parametrize("name", ["nearfield", "nearfield-exact", "numpy"])
+@pytest.mark.parametrize("name", ["nearfield", "nearfield-exact", "nearfield-folder", "numpy"])
 def test_what_is_always_there_is_exact(name: str) -> None:
     check(name, 1.0)
 
