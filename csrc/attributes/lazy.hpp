@@ -7,7 +7,10 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "attributes/row_set.hpp"
 #include "engine/bitmap.hpp"
@@ -34,10 +37,12 @@ class Lazy {
   void note(std::size_t row, std::optional<Key> key) noexcept {
     if (!index_) return;
     if (changed_.size() > index_->n_rows() / kShare + 64) return forget();
+    if (is_changed_.test(row)) return;
     try {
-      is_changed_.reserve(index_->n_rows());
-      changed_.try_emplace(static_cast<std::uint32_t>(row), key);
-      if (row < index_->n_rows()) is_changed_.put(row, true);
+      is_changed_.reserve(row + 1);
+      places_.emplace(static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(changed_.size()));
+      changed_.push_back({static_cast<std::uint32_t>(row), key});
+      is_changed_.put(row, true);
     } catch (const std::bad_alloc&) {
       forget();
     }
@@ -46,6 +51,7 @@ class Lazy {
     made_ = false;
     index_.reset();
     changed_.clear();
+    places_.clear();
     is_changed_ = {};
   }
 
@@ -53,15 +59,23 @@ class Lazy {
   bool is_current(std::size_t n_now) const noexcept { return changed_.empty() && index_->n_rows() == n_now; }
   /// What the index knows a row of its own by that changed; nullptr if it did not.
   const std::optional<Key>* was(std::size_t row) const noexcept {
-    return is_changed_.test(row) ? &changed_.find(static_cast<std::uint32_t>(row))->second : nullptr;
+    return is_changed_.test(row) ? &changed_[places_.find(static_cast<std::uint32_t>(row))->second].second : nullptr;
   }
   /// The rows that the index knows and those that there are.
   std::size_t n_rows(std::size_t n_now) const noexcept { return std::max(n_now, index_->n_rows()); }
   /// `found` is what the index says, over `n_rows(n_now)`; `now(row)` whether a row belongs there today.
   template <class Now>
   Bitmap corrected(Bitmap found, std::size_t n_now, Now&& now) const {
-    for (const auto& [row, key] : changed_)
-      if (row < found.size()) found.put(row, row < n_now && now(row));
+    if (is_current(n_now)) return found;
+    const auto belongs = [&](std::uint32_t row) { return row < n_now && now(row); };
+    if (const auto listed = found.listed()) {
+      const auto is_right = [&](const auto& change) { return found.test(change.first) == belongs(change.first); };
+      if (8 * changed_.size() > listed->size() || !std::ranges::all_of(changed_, is_right))
+        return merged(*listed, n_now, belongs);
+    } else {
+      for (const auto& [row, key] : changed_)
+        if (row < found.size()) found.put(row, belongs(row));
+    }
     found.resize(n_now);
     found.compact();
     return found;
@@ -77,19 +91,38 @@ class Lazy {
   }
 
   std::size_t nbytes() const noexcept {
-    constexpr std::size_t kNode = sizeof(typename decltype(changed_)::value_type) + 2 * sizeof(void*);
-    return (made_ ? index_->nbytes() : 0) + is_changed_.nbytes() + changed_.size() * kNode +
-           changed_.bucket_count() * sizeof(void*);
+    constexpr std::size_t kNode = sizeof(typename decltype(places_)::value_type) + 2 * sizeof(void*);
+    return (made_ ? index_->nbytes() : 0) + is_changed_.nbytes() + changed_.capacity() * sizeof(changed_[0]) +
+           places_.size() * kNode + places_.bucket_count() * sizeof(void*);
   }
 
  private:
+  /// What the index says of rows that did not change, and what holds for the others.
+  template <class Belongs>
+  Bitmap merged(std::span<const std::uint32_t> listed, std::size_t n_now, const Belongs& belongs) const {
+    std::vector<std::uint32_t> come, rows;
+    for (const auto& [row, key] : changed_)
+      if (belongs(row)) come.push_back(row);
+    std::ranges::sort(come);
+    rows.reserve(listed.size() + come.size());
+    auto next = come.begin();
+    for (const std::uint32_t row : listed) {
+      if (is_changed_.test(row)) continue;
+      while (next != come.end() && *next < row) rows.push_back(*next++);
+      rows.push_back(row);
+    }
+    rows.insert(rows.end(), next, come.end());
+    return Bitmap::from_ascending(n_now, std::move(rows));
+  }
+
   static constexpr std::size_t kShare = 32;  // of the rows may have changed
 
   mutable std::mutex making_;
   mutable std::atomic<bool> made_ = false;
   mutable std::unique_ptr<const Index> index_;
-  std::unordered_map<std::uint32_t, std::optional<Key>> changed_;
-  RowSet is_changed_;  // of the rows that the index knows: most questions end here
+  std::vector<std::pair<std::uint32_t, std::optional<Key>>> changed_;
+  std::unordered_map<std::uint32_t, std::uint32_t> places_;  // where they are in it
+  RowSet is_changed_;                                        // most questions end here
 };
 
 }  // namespace engine::attributes

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -63,15 +64,19 @@ COLUMNS = {
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("change", ["none", "few", "many", "moved", "added again"])
 def test_every_value_has_its_rows(name: str, change: str) -> None:
-    """Before and after changes, which are looked up one by one if they are few; as keywords and as members of sets."""
+    """Before and after changes, looked up one by one if they are few; as keywords, as members of sets, as numbers."""
     rng = np.random.default_rng(0)
     values = [COLUMNS[name](row) for row in range(3000)]
-    attributes = attributes_of(0, key=("keyword", []), tags=("keywords", []))
+    attributes = attributes_of(0, key=("keyword", []), tags=("keywords", []), number=("int64", []))
+
+    def cells(held: list[str | None]) -> dict[str, Any]:
+        nulls = np.array([value is None for value in held])
+        texts = [value or "" for value in held]
+        numbers = np.array([crc32(text.encode()) for text in texts], np.int64)
+        return {"key": (texts, nulls), "tags": ([[text, "all"] for text in texts], nulls), "number": (numbers, nulls)}
 
     def append(added: list[str | None]) -> None:
-        nulls = np.array([value is None for value in added])
-        texts = [value or "" for value in added]
-        attributes.append(len(added), {"key": (texts, nulls), "tags": ([[text, "all"] for text in texts], nulls)})
+        attributes.append(len(added), cells(added))
 
     def drop(rows: np.ndarray) -> list[str | None]:
         gone = [values[row] for row in rows]
@@ -89,15 +94,14 @@ def test_every_value_has_its_rows(name: str, change: str) -> None:
             found = attributes.contains("tags", [value], "any")
             assert (found.rows().tolist(), found.count()) == (rows, len(rows))
             assert attributes.contains("tags", [value, "all"], "exact").rows().tolist() == rows
+            assert attributes.equal("number", [crc32(value.encode())]).rows().tolist() == rows
 
     append(values)
     check()
     if change == "moved":
         rows = rng.permutation(3000)[:50]
-        texts = [values[row] or "" for row in rows[::-1]]
-        nulls = np.array([values[row] is None for row in rows[::-1]])
-        attributes.set("key", rows, (texts, nulls))
-        attributes.set("tags", rows, ([[text, "all"] for text in texts], nulls))
+        for column, given in cells([values[row] for row in rows[::-1]]).items():
+            attributes.set(column, rows, given)
         for row, value in zip(rows, [values[row] for row in rows[::-1]], strict=True):
             values[row] = value
     elif change != "none":

@@ -88,7 +88,8 @@ class Folder(Filtered):
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
         self.folder = new_folder()
         path = self.folder / "collection"
-        with engine.Collection.create(path, dim=vectors.shape[1], metric=metric, kind="graph", schema=columns.schema) as made:
+        options: dict[str, Any] = {"metric": metric, "kind": "graph", "schema": columns.schema}
+        with engine.Collection.create(path, dim=vectors.shape[1], **options) as made:
             made.add(vectors, attributes=columns.values)
             made.commit()
             made.delete(made.add(vectors[:1]))
