@@ -86,7 +86,8 @@ inline bool as_held(Value& value, ColumnType type) {
   }
 }
 
-/// One question, or some for different columns, that are plainly right; they point into the predicate.
+/// One question, or some for different columns (but for the two ends of a range), that are plainly right; they point into the
+/// predicate.
 class GivenPredicate {
  public:
   GivenPredicate() { held_.reserve(16); }
@@ -140,12 +141,24 @@ class GivenPredicate {
     if ((!is_in && !is_range && !is_set && !is(type, types_.is_null)) || questions_.size() == kMostTerms) return false;
     const auto column = given_text(get(leaf, types_.column));
     const auto negated = given_bool(get(leaf, types_.negated));
-    if (!column || !negated || std::ranges::any_of(questions_, [&](const Question& q) { return q.column == *column; }))
-      return false;
+    if (!column || !negated) return false;
     Question question{*column, Question::IsNull(), *negated};
     if (is_in ? !take_values(leaf, question) : is_range ? !take_limits(leaf, question) : is_set && !take_members(leaf, question))
       return false;
+    const auto same = std::ranges::find(questions_, *column, &Question::column);
+    if (same != questions_.end()) return all_ && join(*same, question);
     questions_.push_back(std::move(question));
+    return true;
+  }
+  /// Two limits of one column, as a range is most often asked for.
+  static bool join(Question& known, Question& more) {
+    auto* const range = std::get_if<Question::Between>(&known.what);
+    auto* const limit = std::get_if<Question::Between>(&more.what);
+    if (!range || !limit || known.negated || more.negated) return false;
+    if (!range->lo) std::swap(*range, *limit);
+    if (range->hi || limit->lo) return false;
+    range->hi = limit->hi;
+    range->hi_open = limit->hi_open;
     return true;
   }
   /// The values of a leaf; none where one is not plain.

@@ -58,6 +58,10 @@ def by_python(predicate: Predicate, attributes: _core.Attributes) -> Bitmap:
         col("whole").between(12, 10),
         ~col("whole").between(10, 40),
         (col("whole") > 3) & (col("keyword") == "v9"),
+        (col("whole") > 3) & (col("whole") <= 9),
+        (col("whole") < 9) & (col("flag") == True) & (col("whole") >= 3),  # noqa: E712
+        (col("whole") >= 9) & (col("whole") < 3),
+        (col("broken") > 3) & (col("broken") < 9.5) & (col("whole") >= 3) & (col("whole") <= 30),
         col("broken") >= 70,
         col("broken") < 1.5,
         col("broken") == 2,
@@ -106,7 +110,13 @@ class Mine(IsIn):
         col("time") > datetime(1970, 1, 1, tzinfo=UTC),
         col("tags") == "t1",
         col("tags").contains_any([]),
-        (col("whole") > 3) & (col("whole") < 9),
+        (col("whole") > 3) & (col("whole") > 9),
+        (col("whole") < 3) & (col("whole") < 9),
+        (col("whole") > 3) | (col("whole") < 9),
+        (col("whole") > 3) & (col("whole") == 9),
+        (col("whole") > 3) & ~(col("whole") <= 9),
+        (col("whole") < 3) & col("whole").between(1, 9),
+        (col("whole") > 3) & (col("whole") < 9) & (col("whole") < 8),
         ~((col("whole") > 3) & (col("flag") == True)),  # noqa: E712
         (col("whole") > 3) & ((col("flag") == True) | (col("broken") > 3)),  # noqa: E712
         Group("and", ()),
@@ -131,6 +141,7 @@ def test_anything_else_is_left_to_python(predicate: Predicate, attributes: _core
         (col("time").between(5, 6), "timestamp, got the int 5"),
         (col("flag") > 1, "bool, got a range"),
         (col("keyword").contains("v1"), "keyword, got a question for a set"),
+        ((col("whole") > 3) & (col("whole") < "9"), "int64, got the str '9'"),
         ((col("whole") == 99) & (col("keyword") == 1), "keyword, got the int 1"),  # the first decides, yet
     ],
     ids=repr,
