@@ -155,7 +155,7 @@ class GivenPredicate {
     auto* const range = std::get_if<Question::Between>(&known.what);
     auto* const limit = std::get_if<Question::Between>(&more.what);
     if (!range || !limit || known.negated || more.negated) return false;
-    if (!range->lo) std::swap(*range, *limit);
+    if (!range->lo) std::swap(*range, *limit);  // whatever comes of it, `known` is not used again where this is false
     if (range->hi || limit->lo) return false;
     range->hi = limit->hi;
     range->hi_open = limit->hi_open;

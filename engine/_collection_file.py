@@ -54,7 +54,7 @@ def read_collection(name: str, n_threads: int | None) -> tuple[Table, dict[str, 
             places = np.maximum(np.cumsum(~index._dead().to_mask()) - 1, 0)
             columns = {name: column.some(places) for name, column in columns.items()}
         return Table(index, filled(schema, columns, len(index) + index.n_dead)), meta
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise CorruptIndexError(f"{name} is not a valid collection: {error}") from error
 
 

@@ -87,7 +87,7 @@ class Segment:
         """The row of each id, -1 where there is none."""
         held, rows = self._sorted()
         if not len(held):
-            return np.full(len(ids), -1)
+            return np.full(len(ids), -1, np.int64)
         if held[-1] - held[0] == len(held) - 1:  # none is left out, as in most: no need to look for them
             places = np.clip(ids, held[0], held[-1]) - held[0]
         else:
@@ -358,12 +358,12 @@ class Segments(Index):
         as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
         if ef is not None:  # which a segment without links is not told
             self._effort(recall, ef)
+        if len(self.segments) != 1:  # one looks itself
+            k = as_k(k, len(as_matrix(queries, "queries", dim=self.dim, check=False)))
+            self._effort(recall, ef)
         allowed = self._bitmap(filter)
         asked = self._asked(allowed)
         several = len(asked) > 1
-        if several:
-            queries = as_matrix(queries, "queries", dim=self.dim, check=False)
-            k = as_k(k, len(queries))
         found = []
         for segment, rows in asked:
             graph = segment.index.kind == "graph"
@@ -382,9 +382,10 @@ class Segments(Index):
         share = 1.0 if allowed is None else allowed.count() / len(self)
         if not several and found[0].stats.selectivity == share:
             return found[0]
-        ids, distances = found[0]
         if several:
             ids, distances = merge_hits([each.ids for each in found], [each.distances for each in found], k)
+        else:
+            ids, distances = found[0]
         return SearchResult(ids, distances, self.metric, together([e.stats for e in found])._replace(selectivity=share))
 
     def _search_each(

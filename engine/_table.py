@@ -57,11 +57,13 @@ class Table:
     ) -> NDArray[np.int64]:
         """Add rows to both, or to none; their ids."""
         self._fit()
+        dead = self._index._dead().rows()
         added = self._index.add(vectors, ids)
         try:
             self.attributes.append_typed(len(added), columns)
         except BaseException:
             self._index.remove(added)
+            self._drop(dead)
             raise
         finally:
             self._n_changes = self._index._n_changes
@@ -72,9 +74,8 @@ class Table:
         self._fit()
         if not len(ids):
             return 0
-        rows = self._rows_of(ids)
-        order, dead = np.argsort(rows)[::-1], self._index._dead().rows()  # the last first, as attributes do it
-        n_removed = self._index.remove(ids[order])
+        rows, dead = self._rows_of(ids), self._index._dead().rows()
+        n_removed = self._index.remove(ids[np.argsort(rows)[::-1]])  # the last first, as attributes do it
         self._drop(np.concatenate([rows, dead]))
         return n_removed
 
@@ -93,7 +94,7 @@ class Table:
     def _drop(self, dead: NDArray[np.int64]) -> None:
         """Rows that are gone, as soon as the index has filled their gaps."""
         if not self._index.n_dead and len(dead):
-            self.attributes.drop(np.sort(dead)[::-1])
+            self.attributes.drop(dead)
         self._n_changes = self._index._n_changes
 
     def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
@@ -115,14 +116,15 @@ class Table:
 
     def count(self, predicate: object) -> int:
         """Number of rows for which `predicate` is true."""
-        if self._index.n_dead:
-            return self.where(predicate).count()
         self.check()
+        if self._index.n_dead:
+            return (self.attributes.where(predicate) & self._live()).count()
         return self.attributes.count(predicate)
 
     def _live(self) -> Bitmap:
         """The rows that are there, of those that have attributes: a failed insertion may have left others."""
-        return (~self._index._dead()).slice(0, len(self.attributes))
+        live, n = ~self._index._dead(), len(self.attributes)
+        return live if len(live) == n else live.slice(0, n)
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `ids` there are rows for."""

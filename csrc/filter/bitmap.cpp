@@ -29,17 +29,26 @@ std::uint64_t word_from(std::span<const std::uint64_t> words, std::size_t begin)
   return shift && w + 1 < words.size() ? low | words[w + 1] << (64 - shift) : low;
 }
 
-// What pdep and pext do, which not all machines have. Rows are removed one here and one there: the gaps are fewer than the
-// members.
+// What pdep and pext do, which not all machines have, by the gaps or by the members, whichever are fewer (`n` members).
 
 /// The first bits of `bits` at the places of `members`, in their order.
-std::uint64_t deposited(std::uint64_t bits, std::uint64_t members) noexcept {
+std::uint64_t deposited(std::uint64_t bits, std::uint64_t members, std::size_t n) noexcept {
+  if (n < 32) {
+    std::uint64_t found = 0;
+    for (; members; members &= members - 1, bits >>= 1) found |= members & -members & -(bits & 1);
+    return found;
+  }
   for (std::uint64_t gaps = ~members; gaps; gaps &= gaps - 1) bits += bits & -(gaps & -gaps);  // those from the gap on move up
   return bits & members;
 }
 
 /// The reverse: the bits of `bits` at the places of `members`, one after the other.
-std::uint64_t extracted(std::uint64_t bits, std::uint64_t members) noexcept {
+std::uint64_t extracted(std::uint64_t bits, std::uint64_t members, std::size_t n) noexcept {
+  if (n < 32) {
+    std::uint64_t found = 0;
+    for (std::size_t i = 0; members; members &= members - 1, ++i) found |= (bits >> std::countr_zero(members) & 1) << i;
+    return found;
+  }
   bits &= members;
   std::size_t n_gone = 0;
   for (std::uint64_t gaps = ~members; gaps; gaps &= gaps - 1) {
@@ -100,7 +109,8 @@ Bitmap Bitmap::from_mask(std::span<const bool> mask) {
     std::uint64_t word = 0;
     for (std::size_t j = 0; j < 64; j += 16) {
       const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + row + j));
-      word |= std::uint64_t{static_cast<std::uint16_t>(_mm_movemask_epi8(_mm_slli_epi16(sixteen, 7)))} << j;
+      const int none = _mm_movemask_epi8(_mm_cmpeq_epi8(sixteen, _mm_setzero_si128()));
+      word |= std::uint64_t{static_cast<std::uint16_t>(~none)} << j;
     }
     result.words_[row / 64] = word;
   }
@@ -261,8 +271,8 @@ Bitmap Bitmap::compress(const Bitmap& rows) const {
   for (std::size_t w = 0; w < words_.size(); ++w) {
     const std::uint64_t members = rows.words_[w];
     if (!members) continue;
-    const std::uint64_t bits = extracted(words_[w], members);
     const std::size_t n = n_bits(members), shift = place % 64;
+    const std::uint64_t bits = extracted(words_[w], members, n);
     result.words_[place / 64] |= bits << shift;
     if (shift + n > 64) result.words_[place / 64 + 1] = bits >> (64 - shift);
     place += n;
@@ -297,8 +307,9 @@ Bitmap Bitmap::spread(const Bitmap& rows) const {
   for (std::size_t w = 0; w < rows.words_.size(); ++w) {
     const std::uint64_t members = rows.words_[w];
     if (!members) continue;
-    result.words_[w] = deposited(word_from(words_, place), members);
-    place += n_bits(members);
+    const std::size_t n = n_bits(members);
+    result.words_[w] = deposited(word_from(words_, place), members, n);
+    place += n;
   }
   result.count_ = count_;
   result.compact();

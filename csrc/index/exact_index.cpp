@@ -73,7 +73,10 @@ std::vector<std::int64_t> ExactIndex::find(std::span<const std::int64_t> ids) co
 
 Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
-  return Bitmap::from_any(state_->size(), state_->rows_of(ids));
+  std::vector<std::uint32_t> found;
+  found.reserve(ids.size());
+  for (const std::int64_t id : ids) found.push_back(static_cast<std::uint32_t>(state_->row_of(id)));
+  return Bitmap::from_any(state_->size(), std::move(found));
 }
 
 SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,

@@ -159,8 +159,10 @@ std::vector<std::int64_t> GraphIndex::find(std::span<const std::int64_t> ids) co
 Bitmap GraphIndex::rows_of(std::span<const std::int64_t> ids) const {
   std::shared_lock lock(state_->mutex);
   const State& s = *state_;
-  for (const std::int64_t id : ids) s.row_of_live(id);
-  const Bitmap rows = Bitmap::from_any(s.n_visible, s.rows_of(ids));
+  std::vector<std::uint32_t> found;
+  found.reserve(ids.size());
+  for (const std::int64_t id : ids) found.push_back(static_cast<std::uint32_t>(s.row_of_live(id)));
+  const Bitmap rows = Bitmap::from_any(s.n_visible, std::move(found));
   return s.dead.count() ? rows.compress(~s.dead) : rows;
 }
 

@@ -34,30 +34,22 @@ std::vector<std::int64_t> Store::find(std::span<const std::int64_t> given) const
   std::vector<std::int64_t> found;
   found.reserve(given.size());
   for (const std::int64_t id : given) {
-    const std::uint32_t row = find(id);
+    const std::uint32_t row = find_mapped(id);
     found.push_back(row == IdMap::kNone ? -1 : std::int64_t{row});
   }
   return found;
 }
 
-/// Most ids are the numbers of their rows: those are not looked for.
-std::uint32_t Store::find(std::int64_t id) const noexcept {
+std::uint32_t Store::find_mapped(std::int64_t id) const noexcept {
   const auto guess = static_cast<std::size_t>(id);
   if (guess < (gone ? gone->size() : size()) && ids[guess] == id && !(gone && gone->test(guess)))
     return static_cast<std::uint32_t>(guess);
   return rows.find(id, ids.span());
 }
 
-std::vector<std::uint32_t> Store::rows_of(std::span<const std::int64_t> given) const {
-  std::vector<std::uint32_t> found;
-  found.reserve(given.size());
-  for (const std::int64_t id : given) found.push_back(static_cast<std::uint32_t>(row_of(id)));
-  return found;
-}
-
 std::size_t Store::row_of(std::int64_t id) const {
   map_ids();
-  const std::uint32_t row = find(id);
+  const std::uint32_t row = find_mapped(id);
   if (row == IdMap::kNone) invalid("ids holds " + std::to_string(id) + ", which is not in the index");
   return row;
 }

@@ -44,8 +44,6 @@ struct Store {
   void map_ids() const;
   /// The row of each of `given`, -1 where there is none.
   std::vector<std::int64_t> find(std::span<const std::int64_t> given) const;
-  /// The rows of `given`, which may hold an id twice; an unknown one is an error.
-  std::vector<std::uint32_t> rows_of(std::span<const std::int64_t> given) const;
   /// An unknown id is an error.
   std::size_t row_of(std::int64_t id) const;
   /// Rows of `given`, each once: an unknown or repeated id is an error.
@@ -73,7 +71,8 @@ struct Store {
   void take_parts(std::int64_t next, const std::vector<Part>& parts);
 
  private:
-  std::uint32_t find(std::int64_t id) const noexcept;
+  /// IdMap::kNone where there is none. Most ids are the numbers of their rows: those are not looked for.
+  std::uint32_t find_mapped(std::int64_t id) const noexcept;
   void add_ids(std::span<const std::int64_t> added);
   void drop_ids(std::size_t n_rows) noexcept;
   void keep(MatrixView given, std::size_t n_old, std::size_t n_threads, Cancel& cancel);

@@ -707,9 +707,9 @@ def test_rows_that_came_before_the_attributes(kind: engine.types.IndexKind) -> N
 
 @pytest.mark.parametrize("kind", ["exact", "graph"])
 def test_an_insertion_that_fails_halfway(kind: engine.types.IndexKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph keeps the places of the rows that it took and lost again."""
+    """A graph keeps the places of the rows that it took and lost again, or drops them and others at once."""
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((60, 4))
+    vectors = rng.standard_normal((90, 4))
     collection = Collection.create(dim=4, kind=kind)
     collection.add(vectors[:50], attributes={"row": np.arange(50)})
 
@@ -726,14 +726,24 @@ def test_an_insertion_that_fails_halfway(kind: engine.types.IndexKind, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Attributes, "append_typed", out_of_memory)
         with pytest.raises(MemoryError):
-            collection.add(vectors[50:], attributes={"row": np.arange(50, 60)})
+            collection.add(vectors[50:60], attributes={"row": np.arange(50, 60)})
     check(list(range(50)))
-    collection.add(vectors[50:], attributes={"row": np.arange(50, 60)})
+    collection.add(vectors[50:60], attributes={"row": np.arange(50, 60)})
     check(list(range(60)))
-    collection.delete(filter="row < 20")  # so many that a graph drops them
-    collection.optimize()
+    collection.delete(filter="row < 5")
+    check(list(range(5, 60)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Attributes, "append_typed", out_of_memory)
+        with pytest.raises(MemoryError):
+            collection.add(vectors[60:], attributes={"row": np.arange(60, 90)})
     assert collection.index.n_dead == 0
-    check(list(range(20, 60)))
+    check(list(range(5, 60)))
+    assert sorted(collection.attributes["row"].tolist()) == list(range(5, 60))
+    collection.add(vectors[60:], attributes={"row": np.arange(60, 90)})
+    check(list(range(5, 90)))
+    collection.delete(filter="row < 7")
+    collection.optimize()
+    check(list(range(7, 90)))
 
 
 def test_a_file_of_a_graph_that_lost_rows(tmp_path: Path) -> None:
@@ -756,3 +766,16 @@ def test_a_file_of_a_graph_that_lost_rows(tmp_path: Path) -> None:
         each.add(vectors[:1] + 9, attributes={"row": [77]})
         assert each.search(vectors[0], 1, filter="row = 77").ids.tolist() == [[150]]
         assert each.count("row >= 0") == 39
+
+
+def test_a_file_of_a_graph_that_lost_all_rows_is_damaged(tmp_path: Path) -> None:
+    """A graph drops them before."""
+    collection = Collection.create(dim=4, kind="graph")
+    collection.add(np.eye(4), attributes={"row": np.arange(4)})
+    collection.save(tmp_path / "c")
+    header, arrays = read_container(tmp_path / "c")
+    parts = dict(arrays.items()) | {"dead": np.arange(4, dtype=np.uint32)}
+    parts |= {name: array[:0] for name, array in parts.items() if name.startswith("column")}
+    write_container(tmp_path / "c", header, parts)
+    with pytest.raises(CorruptIndexError):
+        Collection.open(tmp_path / "c")

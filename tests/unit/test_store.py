@@ -574,3 +574,32 @@ def test_ids_across_segments(tmp_path: Path) -> None:
         collection.add(rows(1))
     collection.commit()
     Collection.open(tmp_path / "c").verify()
+
+
+@pytest.mark.parametrize("n_segments", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": [[1.0, 2.0]]}, "queries have dim 2|queries has dim 2"),
+        ({"queries": [[1e39] * 4]}, r"queries\[0, 0\] is 1e\+39"),
+        ({"queries": [[np.nan] * 4]}, r"queries\[0, 0\] is nan"),
+        ({"k": 0}, "k is 0"),
+        ({"k": "a"}, "k is 'a'"),
+        ({"recall": 2}, "recall is 2"),
+        ({"ef": 0}, "ef is 0"),
+        ({"recall": 0.9, "ef": 9}, "recall is 0.9 and ef 9"),
+        ({"executor": "walk"}, "executor is 'walk'"),
+    ],
+)
+def test_what_is_wrong_is_said_whatever_the_segments(
+    tmp_path: Path, n_segments: int, change: dict[str, Any], message: str
+) -> None:
+    collection = Collection.create(tmp_path / "c", dim=4, kind="graph")
+    for n in (40, 9)[:n_segments]:
+        collection.add(np.random.default_rng(n).standard_normal((n, 4)))
+        collection.commit()
+    assert len(sizes(collection)) == n_segments
+    if n_segments == 0 and "queries" in change and len(change["queries"][0]) == 4:
+        message = "no vectors to search"
+    with pytest.raises((InvalidArgumentError, engine.NotBuiltError), match=message):
+        collection.index.search(**{"queries": [[1.0] * 4], "k": 3, **change})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import engine
 from engine import _core
 from engine.filters import Attributes, resolve
@@ -88,12 +90,14 @@ class Folder(Filtered):
     def __init__(self, vectors: Rows, columns: Columns, metric: Metric, n_threads: int) -> None:
         self.folder = new_folder()
         path = self.folder / "collection"
-        options: dict[str, Any] = {"metric": metric, "kind": "graph", "schema": columns.schema}
-        with engine.Collection.create(path, dim=vectors.shape[1], **options) as made:
-            made.add(vectors, attributes=columns.values)
+        engine.Collection.create(path, dim=vectors.shape[1], metric=metric, kind="graph", schema=columns.schema).close()
+        with engine.Collection.open(path, mode="w", n_threads=n_threads) as made:
+            first = made.add(vectors[:1])
+            ids = made.add(vectors, attributes=columns.values)
             made.commit()
-            made.delete(made.add(vectors[:1]))
+            made.delete(first)
             made.commit()
+        self.base = int(ids[0])
         self.collection = engine.Collection.open(path, n_threads=1)
 
     @classmethod
@@ -109,7 +113,7 @@ class Folder(Filtered):
     def search(self, query: Rows, k: int, filter: Predicate) -> Ids:
         self.found = self.collection.search(query, k, recall=self.recall, filter=filter)
         ids: Ids = self.found.ids[0]
-        return ids
+        return np.where(ids < 0, ids, ids - self.base)
 
     def how(self) -> str:
         return self.found.stats.executor

@@ -142,6 +142,13 @@ def test_what_is_always_there_is_exact(name: str) -> None:
     check(name, 1.0)
 
 
+def test_the_collection_that_is_measured_has_lost_a_row() -> None:
+    data = datasets.clustered(100, 0)
+    columns = Maker(data.vectors, data.queries, "cosine", 0).columns()
+    library: Any = filtered.load("nearfield-folder")(data.vectors, columns, "cosine", 1)
+    assert (len(library.collection), library.collection.index.n_dead) == (100, 1)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("name", [name for name in filtered.NAMES if not filtered.is_ours(name) and name != "numpy"])
 def test_a_peer_finds_enough_in_every_kind(name: str) -> None:
