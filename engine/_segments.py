@@ -94,7 +94,8 @@ class Segment:
             places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
         known = held[places] == ids
         found = np.where(known, places if rows is None else rows[places], -1)
-        found[known] = np.where(self.gone[found[known]], -1, found[known])
+        if self.n_gone:
+            found[self.gone[found]] = -1  # and -1 stays that, whatever the last row is
         return found
 
     def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
@@ -176,9 +177,12 @@ class Segments(Index):
 
     def find(self, ids: NDArray[np.int64], segments: list[Segment] | None = None) -> NDArray[np.int64]:
         """The place of each id, -1 where there is none; in the first `segments`, by default in all."""
+        searched = self.segments if segments is None else segments
+        if len(searched) == 1:
+            return searched[0].find(ids)
         places = np.full(len(ids), -1, np.int64)
         start = 0
-        for segment in self.segments if segments is None else segments:
+        for segment in searched:
             rows = segment.find(ids)
             places[rows >= 0] = rows[rows >= 0] + start
             start += len(segment)
