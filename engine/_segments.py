@@ -360,11 +360,9 @@ class Segments(Index):
         executor: Executor = "auto",
     ) -> SearchResult:
         as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
-        if ef is not None:  # which a segment without links is not told
-            self._effort(recall, ef)
+        self._effort(recall, ef)  # segments without links are not told of `ef`
         if len(self.segments) != 1:  # one looks itself
             k = as_k(k, len(as_matrix(queries, "queries", dim=self.dim, check=False)))
-            self._effort(recall, ef)
         allowed = self._bitmap(filter)
         asked = self._asked(allowed)
         several = len(asked) > 1
