@@ -24,7 +24,23 @@ def attributes_of(columns: Columns) -> Attributes:
     return attributes
 
 
-class Graph(Filtered):
+class Asked(Filtered):
+    """Asked for a recall, and it says how it searched."""
+
+    found: engine.SearchResult
+
+    @classmethod
+    def grid(cls, k: int) -> Sequence[float]:
+        return [0.99]
+
+    def tune(self, value: float) -> None:
+        self.recall = value
+
+    def how(self) -> str:
+        return self.found.stats.executor
+
+
+class Graph(Asked):
     kind: IndexKind = "graph"
     layout: GraphLayout = "plain"
     executor: Executor = "auto"
@@ -35,13 +51,6 @@ class Graph(Filtered):
         self.index = engine.Index(vectors.shape[1], metric=metric, kind=self.kind, n_threads=n_threads, **layout)
         self.index.add(vectors)
 
-    @classmethod
-    def grid(cls, k: int) -> Sequence[float]:
-        return [0.99]
-
-    def tune(self, value: float) -> None:
-        self.recall = value
-
     def make(self, predicate: Predicate) -> engine.Bitmap:
         return resolve(predicate, self.attributes)
 
@@ -50,9 +59,6 @@ class Graph(Filtered):
         self.found = found
         ids: Ids = found.ids[0]
         return ids
-
-    def how(self) -> str:
-        return self.found.stats.executor
 
     def nbytes(self) -> int:
         return self.index.nbytes
@@ -82,7 +88,7 @@ class Sweep(Graph):
     executor = "sweep"
 
 
-class Folder(Filtered):
+class Folder(Asked):
     """A collection as it is used: in a folder, opened, and with a row removed since it was made."""
 
     separate = False
@@ -100,13 +106,6 @@ class Folder(Filtered):
         self.base = int(ids[0])
         self.collection = engine.Collection.open(path, n_threads=1)
 
-    @classmethod
-    def grid(cls, k: int) -> Sequence[float]:
-        return [0.99]
-
-    def tune(self, value: float) -> None:
-        self.recall = value
-
     def make(self, predicate: Predicate) -> Predicate:
         return predicate
 
@@ -114,9 +113,6 @@ class Folder(Filtered):
         self.found = self.collection.search(query, k, recall=self.recall, filter=filter)
         ids: Ids = self.found.ids[0]
         return np.where(ids < 0, ids, ids - self.base)
-
-    def how(self) -> str:
-        return self.found.stats.executor
 
     def nbytes(self) -> int:
         return bytes_in(self.folder)
