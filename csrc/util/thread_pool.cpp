@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -11,15 +12,36 @@
 #include <utility>
 
 #include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 namespace engine {
 namespace {
+
+#ifdef __linux__
+int current_cpu() { return ::sched_getcpu(); }
+
+/// Moves the calling thread to another CPU than `cpu` if it is there and may be elsewhere. After a pause Linux may wake a worker
+/// on the CPU of the thread that woke it and leave both there for tens of milliseconds, whatever else is idle
+/// (docs/decisions/0022-workers-leave-the-callers-cpu.md).
+void leave(int cpu) {
+  cpu_set_t allowed;
+  if (cpu < 0 || cpu != ::sched_getcpu() || ::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<std::size_t>(cpu), &others);
+  if (CPU_COUNT(&others) && ::sched_setaffinity(0, sizeof others, &others) == 0) ::sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+int current_cpu() { return -1; }
+void leave(int) {}
+#endif
 
 /// One parallel_for: tasks are claimed by counting up, so whoever has time takes the next.
 class Job {
  public:
   Job(std::size_t n_tasks, std::size_t n_helpers, const std::function<void(std::size_t)>& task)
-      : n_tasks_(n_tasks), seats_(n_helpers), task_(task) {}
+      : n_tasks_(n_tasks), cpu_(current_cpu()), seats_(n_helpers), task_(task) {}
 
   /// A worker asks to take part; at most `n_helpers` do.
   bool join() {
@@ -33,7 +55,9 @@ class Job {
     std::lock_guard lock(mutex_);
     return seats_ > 0 && next_.load() < n_tasks_;
   }
-  void leave() {
+  void help() noexcept {
+    leave(cpu_);
+    work();
     std::lock_guard lock(mutex_);
     if (--active_ == 0) done_.notify_all();
   }
@@ -60,6 +84,7 @@ class Job {
 
  private:
   const std::size_t n_tasks_;
+  const int cpu_;  // of the caller, who goes on there
   std::size_t seats_;
   std::size_t active_ = 0;
   const std::function<void(std::size_t)>& task_;
@@ -72,8 +97,10 @@ class Job {
 class Pool {
  public:
   void run(const std::shared_ptr<Job>& job, std::size_t n_helpers) {
+    bool was_idle;
     {
       std::lock_guard lock(mutex_);
+      was_idle = Clock::now() - last_ > kLong;
       while (n_workers_ < n_helpers) {
         std::thread([this] { serve(); }).detach();
         ++n_workers_;
@@ -81,15 +108,20 @@ class Pool {
       jobs_.push_back(job);
     }
     wake_.notify_all();
+    if (was_idle) std::this_thread::yield();  // a worker that woke up here can leave now
     job->work();
     {
       std::lock_guard lock(mutex_);
       std::erase(jobs_, job);
+      last_ = Clock::now();
     }
     job->wait();
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kLong{10};  // until then workers wake up where they were
+
   void serve() {
     for (std::unique_lock lock(mutex_);;) {
       wake_.wait(lock, [this] { return std::any_of(jobs_.begin(), jobs_.end(), [](auto& job) { return job->open(); }); });
@@ -97,8 +129,7 @@ class Pool {
       if (found == jobs_.end()) continue;
       const std::shared_ptr<Job> job = *found;
       lock.unlock();
-      job->work();
-      job->leave();
+      job->help();
       lock.lock();
     }
   }
@@ -107,6 +138,7 @@ class Pool {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> jobs_;
   std::size_t n_workers_ = 0;
+  Clock::time_point last_;
 };
 
 // Never destroyed: detached workers may still look at it while the process ends. A forked child has no workers, and the

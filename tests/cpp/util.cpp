@@ -1,15 +1,20 @@
 // The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +141,18 @@ void test_thread_pool() {
     thrown = true;
   }
   CHECK(thrown);
+#ifdef __linux__
+  // A worker that moves out of the way may be where it might be before.
+  cpu_set_t before;
+  CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    parallel_for(8, 4, [&](std::size_t) {
+      cpu_set_t now;
+      CHECK(sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&before, &now));
+    });
+  }
+#endif
   // A child has no workers of its parent's.
   const pid_t child = fork();
   if (child == 0) {
