@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -17,6 +18,7 @@ namespace {
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using SignedBytes = py::array_t<std::int8_t, py::array::c_style>;
 using Rows = py::array_t<std::uint32_t, py::array::c_style>;
+using Doubles = py::array_t<double, py::array::c_style>;
 
 /// A namespace in Python: a submodule would need a stub of its own.
 struct Kernels {};
@@ -177,6 +179,38 @@ void bind_kernels(py::module_& module) {
       },
       py::arg("rows").noconvert(), py::arg("queries").noconvert(), py::arg("threshold"), py::arg("n_rows") = kernels::kTileRows,
       "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
+  kernels.def_static(
+      "bound_distances",
+      [](const py::array& dots, const FloatMatrix& terms, const std::array<double, 7>& query, bool biased) {
+        const bool are_floats = dots.dtype().kind() == 'f';
+        const auto n = static_cast<std::size_t>(dots.size());
+        if (dots.itemsize() != 4 || n > kernels::kTileRows || terms.ndim() != 2 || terms.shape(0) != 4 ||
+            terms.shape(1) != dots.size())
+          invalid("dots are not up to 64 int32 or float32, or terms not 4 for each");
+        std::array<float, kernels::kTileRows> all[4]{};
+        std::array<std::int32_t, kernels::kTileRows> sums{};
+        for (std::size_t i = 0; i < 4; ++i) std::copy_n(terms.data(static_cast<py::ssize_t>(i), 0), n, all[i].begin());
+        std::memcpy(sums.data(), dots.data(), 4 * n);
+        std::vector<double> lows(kernels::kTileRows), highs(kernels::kTileRows);
+        const auto bound = are_floats ? kernels::active().bound_distances_f32 : kernels::active().bound_distances_i32;
+        bound(sums.data(), {all[0].data(), all[1].data(), biased ? all[3].data() : nullptr, n}, all[2].data(),
+              {query[0], query[1], query[2], query[3], query[4], query[5], query[6]}, lows.data(), highs.data());
+        lows.resize(n);
+        highs.resize(n);
+        return std::pair(to_array(std::move(lows)), to_array(std::move(highs)));
+      },
+      py::arg("dots"), py::arg("terms").noconvert(), py::arg("query"), py::arg("biased"),
+      "`terms`: scale, error, norm and bias of each row. `query`: low, high, score, error, rest, bias_low, bias_high.");
+  kernels.def_static(
+      "not_above",
+      [](const Doubles& values, double limit) {
+        const auto given = flat(values, "values");
+        if (given.size() > kernels::kTileRows) invalid("values are more than 64");
+        std::array<double, kernels::kTileRows> all{};
+        std::copy(given.begin(), given.end(), all.begin());
+        return kernels::active().not_above(all.data(), given.size(), limit);
+      },
+      py::arg("values").noconvert(), py::arg("limit"));
   kernels.def_static(
       "hadamard",
       [](const FloatMatrix& x) {

@@ -326,6 +326,16 @@ class kernels:
     Single kernels of the active instruction set, for tests and the bench.
     """
     @staticmethod
+    def bound_distances(
+        dots: numpy.ndarray,
+        terms: numpy.typing.NDArray[numpy.float32],
+        query: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(7)"],
+        biased: bool,
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
+        """
+        `terms`: scale, error, norm and bias of each row. `query`: low, high, score, error, rest, bias_low, bias_high.
+        """
+    @staticmethod
     def code_step(
         from_: numpy.typing.NDArray[numpy.float32],
         to: numpy.typing.NDArray[numpy.float32],
@@ -384,6 +394,10 @@ class kernels:
         """
     @staticmethod
     def load(bytes: numpy.typing.NDArray[numpy.uint8], dtype: str) -> numpy.typing.NDArray[numpy.float32]: ...
+    @staticmethod
+    def not_above(
+        values: numpy.typing.NDArray[numpy.float64], limit: typing.SupportsFloat | typing.SupportsIndex
+    ) -> int: ...
     @staticmethod
     def query_limit() -> int:
         """

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -341,11 +341,15 @@ def numpy_search(
 
 
 def timed(repeats: int, searches: Sequence[Callable[[], NDArray[np.int64]]]) -> list[tuple[NDArray[np.int64], float]]:
-    """The answer of each search and its median time; they take turns, so that a busy moment hits all."""
+    """The answer of each search and its median time; they take turns, so that a busy moment hits all.
+
+    Before each there is a pause, until threads of numpy's no longer spin and take a core from the other.
+    """
     answers = [search() for search in searches]
     times: list[list[float]] = [[] for _ in searches]
     for _ in range(repeats):
         for search, seconds in zip(searches, times, strict=True):
+            sleep(0.1)
             began = perf_counter()
             search()
             seconds.append(perf_counter() - began)

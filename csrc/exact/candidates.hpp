@@ -1,6 +1,6 @@
 #pragma once
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -13,6 +13,35 @@
 
 namespace engine::exact {
 
+template <class Visit>
+void for_each_bit(std::uint64_t mask, Visit&& visit) {
+  for (; mask; mask &= mask - 1) visit(static_cast<std::size_t>(std::countr_zero(mask)));
+}
+
+/// A number that at least `k` of the values of a tile in `mask` are not above, and few more: as a quickselect finds it, which
+/// counts with vectors where that would move numbers about. Infinity if not found soon.
+inline double near_kth(const double* values, std::uint64_t mask, std::size_t k) {
+  const auto not_above = kernels::active().not_above;
+  const std::size_t few = k + k / 8, n = static_cast<std::size_t>(std::bit_width(mask));
+  double found = std::numeric_limits<double>::infinity();
+  std::uint64_t left = mask;
+  for (int turn = 0; left && turn < 16; ++turn) {
+    // Not the first: rows may come sorted.
+    const int shift = 27 * turn % 64, place = (std::countr_zero(std::rotr(left, shift)) + shift) % 64;
+    const double pivot = values[place];
+    const std::uint64_t below = not_above(values, n, pivot) & mask;
+    const auto n_below = static_cast<std::size_t>(std::popcount(below));
+    if (n_below < k) {
+      left &= ~below;
+      continue;
+    }
+    found = pivot;
+    if (n_below <= few) break;
+    left &= below & ~(std::uint64_t{1} << place);
+  }
+  return found;
+}
+
 /// Keeps the `k` nearest.
 class Nearest {
  public:
@@ -20,7 +49,13 @@ class Nearest {
 
   /// No result can be further away than this.
   double limit() const noexcept { return uppers_.full() ? uppers_.worst() : std::numeric_limits<double>::infinity(); }
-  void offer_upper(double distance) { uppers_.push(distance); }
+  /// Upper bounds of the rows of a tile in `mask`.
+  void offer_uppers(const double* highs, std::uint64_t mask) {
+    const bool are_many = static_cast<std::size_t>(std::popcount(mask)) > uppers_.k();
+    const double most = uppers_.full() || !are_many ? limit() : near_kth(highs, mask, uppers_.k());
+    const auto n = static_cast<std::size_t>(std::bit_width(mask));
+    for_each_bit(kernels::active().not_above(highs, n, most) & mask, [&](std::size_t i) { uppers_.push(highs[i]); });
+  }
   void add(const Hit& hit) { hits_.push(hit); }
   /// How many more have to be added before those say how far away a result can be, and that.
   std::size_t n_missing() const noexcept { return hits_.n_missing(); }
@@ -43,7 +78,7 @@ class Within {
   explicit Within(double radius) : radius_(radius) {}
 
   double limit() const noexcept { return radius_; }
-  void offer_upper(double) noexcept {}
+  void offer_uppers(const double*, std::uint64_t) noexcept {}
   void add(const Hit& hit) {
     if (hit.distance <= radius_) hits_.push_back(hit);
   }
@@ -70,21 +105,14 @@ class Candidates {
   double limit() const noexcept { return sink_.limit(); }
   bool crowded() const noexcept { return rows_.size() > patience_; }
 
-  /// Returns how many of `rows`, those of a tile at most, cannot be ruled out.
-  std::size_t offer(std::span<const std::uint32_t> rows, const Interval* distances) {
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      sink_.offer_upper(std::min(std::numeric_limits<double>::infinity(), distances[i].high));
-    const double beyond = PreparedQuery::beyond(limit());
-    std::array<Row, kernels::kTileRows> left;
-    Row* next = left.data();
-    for (std::size_t i = 0; i < rows.size(); ++i) {  // which stay, no processor could predict: nothing branches on it
-      constexpr double kLeast = -std::numeric_limits<double>::infinity();
-      *next = {distances[i].low > kLeast ? distances[i].low : kLeast, rows[i]};  // NaN, of damaged codes, says nothing
-      next += !(distances[i].low > beyond);
-    }
+  /// Returns how many of the rows of a tile in `mask` cannot be ruled out, by between what their distances lie, none of it NaN.
+  std::size_t offer(const std::uint32_t* rows, std::uint64_t mask, const double* lows, const double* highs) {
+    sink_.offer_uppers(highs, mask);
+    const auto n = static_cast<std::size_t>(std::bit_width(mask));
+    const std::uint64_t left = kernels::active().not_above(lows, n, PreparedQuery::beyond(limit())) & mask;
     if (rows_.capacity() == 0) rows_.reserve(kReserved);
-    rows_.insert(rows_.end(), left.data(), next);
-    return static_cast<std::size_t>(next - left.data());
+    for_each_bit(left, [&](std::size_t i) { rows_.push_back({lows[i], rows[i]}); });
+    return static_cast<std::size_t>(std::popcount(left));
   }
 
   /// A distance known already, where nothing asks for the limit any more.

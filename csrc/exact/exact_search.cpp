@@ -30,6 +30,8 @@ constexpr std::size_t kFewQueries = 8;
 /// Whether coding the rows pays at once; the fewer there are, the less a query saves.
 bool are_many(std::size_t n_queries, std::size_t n_rows) { return n_queries >= 192 + 100'000 / n_rows; }
 
+constexpr std::uint64_t first_bits(std::size_t n) noexcept { return n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0}; }
+
 /// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
 /// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
 class RowSet {
@@ -58,8 +60,7 @@ class RowSet {
   const std::uint32_t* gathered() const noexcept { return gathered_ ? gathered_->data() : nullptr; }
   /// Which of the `n` rows from `first` on, a multiple of 64, count.
   std::uint64_t present(std::size_t first, std::size_t n) const noexcept {
-    const std::uint64_t all = n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0};
-    return mask_ ? mask_->word(first / 64) & all : all;
+    return mask_ ? mask_->word(first / 64) & first_bits(n) : first_bits(n);
   }
 
  private:
@@ -75,6 +76,15 @@ constexpr std::array<std::uint32_t, kTileRows> kFirstRows = [] {
   return rows;
 }();
 
+/// What bounds the distances of up to 64 rows.
+struct Terms {
+  alignas(64) std::array<float, kTileRows> scale{}, error{}, norm{}, bias{};
+
+  kernels::RowBounds bounds(Metric metric, std::size_t n, const std::array<float, kTileRows>& error) const noexcept {
+    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr, n};
+  }
+};
+
 /// Up to 64 rows and what the bounds need of them.
 struct Tile {
   std::size_t n = 0;
@@ -82,7 +92,8 @@ struct Tile {
   std::uint64_t present = 0;  // rows that count
   const std::uint32_t* rows = nullptr;
   std::array<std::uint32_t, kTileRows> neighbours;
-  alignas(64) std::array<float, kTileRows> scale{}, error{}, bias{};
+  Terms terms;
+  alignas(64) std::array<float, kTileRows> error{};  // with the rest of all queries, to screen by
   std::array<std::uint32_t, kTileRows> words{};
 
   bool contiguous() const noexcept { return rows[n - 1] - rows[0] + 1 == n; }
@@ -99,21 +110,11 @@ struct Tile {
       n_ahead = 0;
     }
   }
-  kernels::RowBounds bounds(Metric metric) const noexcept {
-    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr, n};
-  }
+  kernels::RowBounds bounds(Metric metric) const noexcept { return terms.bounds(metric, n, error); }
 };
-
-/// How much of |w| the error of a query may cost, with room for the roundings of the float32 bound (docs/certified_exact.md).
-double inflated(double rest) noexcept { return rest * (1 + 0x1p-18) + 0x1p-19; }
 
 kernels::QueryBounds bounds_of(const PreparedQuery& query, std::int32_t start, double limit) noexcept {
   return {start, round_up(query.norm), static_cast<float>(1 / query.scale), query.threshold(limit)};
-}
-
-template <class Visit>
-void for_each_bit(std::uint64_t mask, Visit&& visit) {
-  for (; mask; mask &= mask - 1) visit(static_cast<std::size_t>(std::countr_zero(mask)));
 }
 
 /// One block of queries against one range of the row set.
@@ -162,11 +163,18 @@ class Screen {
   Strategy strategy() const noexcept { return strategy_; }
 
  private:
+  /// Rows that are looked at more closely together, and what bounds their distances.
   struct Survivors {
     std::size_t n = 0;
     std::array<std::uint32_t, kTileRows> rows;
     std::array<std::int32_t, kTileRows> dots;
+    Terms terms;
   };
+  struct Interval {
+    double low, high;
+  };
+
+  using BoundDistances = decltype(kernels::Table::bound_distances_i32);
 
   static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives; fewer where there are few
 
@@ -183,8 +191,10 @@ class Screen {
     }
     waiting_.resize(strategy == Strategy::scan ? n : 0);
     bounds_.resize(strategy == Strategy::plain ? 0 : n);
+    distances_.resize(bounds_.size());
     masks_.resize(bounds_.size());
     sums_.resize(strategy == Strategy::tiles || strategy == Strategy::floats ? n * kTileRows : 0);
+    for (std::size_t q = 0; q < distances_.size(); ++q) distances_[q] = (floats_ ? (*floats_)[q] : (*coded_)[q]).bounds();
     for (std::size_t q = 0; q < n; ++q) refresh(q);
   }
 
@@ -285,9 +295,9 @@ class Screen {
     const std::uint32_t* bounds = codes.bound4().data() + first;
     if (tile_.n < kTileRows || !tile_.contiguous()) {
       for (std::size_t i = 0; i < tile_.n; ++i) {
-        tile_.scale[i] = codes.scale4()[tile_.rows[i]];
+        tile_.terms.scale[i] = codes.scale4()[tile_.rows[i]];
         tile_.words[i] = codes.bound4()[tile_.rows[i]];
-        if (rows.bias) tile_.bias[i] = codes.bias()[tile_.rows[i]];
+        if (rows.bias) tile_.terms.bias[i] = codes.bias()[tile_.rows[i]];
       }
       rows = tile_.bounds(corpus_.metric);
       bounds = tile_.words.data();
@@ -304,13 +314,9 @@ class Screen {
 
   void look_tiles() {
     const quant::NibbleCodes& codes = *corpus_.codes;
+    look_up(tile_.rows, tile_.n, tile_.terms);
     const auto rest = static_cast<float>(inflated(coded_->rest()));
-    for (std::size_t i = 0; i < tile_.n; ++i) {
-      const std::uint32_t row = tile_.rows[i], bound = codes.bound8()[row];
-      tile_.scale[i] = codes.scale8()[row];
-      tile_.error[i] = first_bound(bound) + rest * second_bound(bound);
-      if (!codes.bias().empty()) tile_.bias[i] = codes.bias()[row];
-    }
+    for (std::size_t i = 0; i < tile_.n; ++i) tile_.error[i] = tile_.terms.error[i] + rest * tile_.terms.norm[i];
     for (std::size_t i = tile_.n; i < tile_.n + tile_.n_ahead; ++i) {
       codes.prefetch(tile_.rows[i]);
       prefetch(codes.scale8().data() + tile_.rows[i]);
@@ -323,14 +329,23 @@ class Screen {
     kernels_.pack_codes(codes.high(), codes.low(), codes.row_bytes(), tile_.rows, tile_.n, packed);
     kernels_.screen_tile_i8(packed, codes.row_bytes() / 2, coded_->codes(0), coded_->stride(), bounds_.data(), queries_.n_rows,
                             tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
-    for (std::size_t q = 0; q < queries_.n_rows; ++q) {
-      if (!(masks_[q] & tile_.present)) continue;
-      Survivors found;
-      for_each_bit(masks_[q] & tile_.present, [&](std::size_t i) {
-        found.rows[found.n] = tile_.rows[i];
-        found.dots[found.n++] = sums_[q * kTileRows + i];
-      });
-      offer(q, found);
+    offer_survivors(kernels_.bound_distances_i32);
+  }
+
+  /// What bounds the distances of rows by their 8-bit codes.
+  void look_up(const std::uint32_t* rows, std::size_t n, Terms& terms) const {
+    const quant::NibbleCodes& codes = *corpus_.codes;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint32_t bound = codes.bound8()[rows[i]];
+      terms.scale[i] = codes.scale8()[rows[i]];
+      terms.error[i] = first_bound(bound);
+      terms.norm[i] = second_bound(bound);
+    }
+    if (codes.bias().empty()) return;
+    for (std::size_t i = 0; i < n; ++i) {
+      terms.bias[i] = codes.bias()[rows[i]];
+      // Cut to the largest float it bounds nothing from above.
+      if (!(terms.bias[i] < std::numeric_limits<float>::max())) terms.error[i] = std::numeric_limits<float>::infinity();
     }
   }
 
@@ -357,17 +372,15 @@ class Screen {
       const bool cosine = corpus_.metric == Metric::cosine;
       // Outside this range float32 sums could lose more than the bound allows for.
       const bool usual = norm > 1e-15 && norm < 1e18;
-      tile_.scale[i] = cosine ? static_cast<float>(inverse) : 1.0f;
+      tile_.terms.scale[i] = cosine ? static_cast<float>(inverse) : 1.0f;
       tile_.error[i] = usual ? round_up((cosine ? 1 : norm) * rounding) : std::numeric_limits<float>::infinity();
-      tile_.bias[i] = round_down(squared / 2 * (1 - 0x1p-20));
+      tile_.terms.error[i] = tile_.error[i];
+      tile_.terms.norm[i] = 0;  // `rounding` has the rest in it
+      tile_.terms.bias[i] = round_down(squared / 2 * (1 - 0x1p-20));
     }
     kernels_.screen_tile_f32(packed_.data(), dim, floats_->values(0), dim * sizeof(float), bounds_.data(), queries_.n_rows,
                              tile_.bounds(corpus_.metric), masks_.data(), sums_.data());
-    for (std::size_t q = 0; q < queries_.n_rows; ++q)
-      offer(q, masks_[q], [&, query = (*floats_)[q]](std::size_t i) {
-        const double score = double{tile_.scale[i]} * std::bit_cast<float>(sums_[q * kTileRows + i]);
-        return query.distance(score, tile_.error[i] * query.norm, tile_.bias[i]);
-      });
+    offer_survivors(kernels_.bound_distances_f32);
   }
 
   /// One query after the other, rows as they lie in memory: for so few, packing a tile costs more than it saves.
@@ -391,10 +404,11 @@ class Screen {
       const std::uint64_t mask =
           cosine ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
                  : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
-      offer(q, mask, [&, query = (*floats_)[q]](std::size_t i) {
+      offer(q, mask, [&, bounds = distances_[q]](std::size_t i) {
         if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return exactly(q, i);
-        const double norm = std::sqrt(double{norms[i]});
-        return cosine ? query.distance(scores[i] / norm, error, 0) : query.distance(scores[i], error * norm, 0);
+        const double norm = std::sqrt(double{norms[i]}), score = bounds.score * (cosine ? scores[i] / norm : scores[i]);
+        const double beside = bounds.error * (cosine ? error : error * norm);
+        return Interval{bounds.low + score - beside, bounds.high + score + beside};
       });
     }
   }
@@ -431,42 +445,61 @@ class Screen {
     for (std::size_t i = 0; i < waiting.n; ++i)
       waiting.dots[i] =
           static_cast<std::int32_t>(std::int64_t{16} * waiting.dots[i] + low[i] - std::int64_t{136} * (*coded_)[q].sum);
-    offer(q, waiting);
+    look_up(waiting.rows.data(), waiting.n, waiting.terms);
+    offer(q, waiting, kernels_.bound_distances_i32);
+    waiting.n = 0;
   }
 
-  /// Rows that query `q` could not rule out, with the dot products of their 8-bit codes.
-  void offer(std::size_t q, Survivors& survivors) {
-    const quant::NibbleCodes& codes = *corpus_.codes;
-    const PreparedQuery& query = (*coded_)[q];
-    const double rest = inflated(query.rest);
-    const float* const bias = codes.bias().empty() ? nullptr : codes.bias().data();
-    std::array<Interval, kTileRows> distances;
-    for (std::size_t i = 0; i < survivors.n; ++i) {
-      const std::uint32_t row = survivors.rows[i], bound = codes.bound8()[row];
-      const double error = (first_bound(bound) + rest * second_bound(bound)) * query.norm;
-      distances[i] = query.distance(double{codes.scale8()[row]} * survivors.dots[i], error, bias ? bias[row] : 0);
+  /// What was left of a tile, each query for itself.
+  void offer_survivors(BoundDistances bound_distances) {
+    for (std::size_t q = 0; q < queries_.n_rows; ++q) {
+      const std::uint64_t mask = masks_[q] & tile_.present;
+      if (!mask) continue;
+      const std::int32_t* const dots = sums_.data() + q * kTileRows;
+      if (std::popcount(mask) > 16) {
+        offer(q, tile_.rows, tile_.n, mask, dots, tile_.terms, bound_distances);
+        continue;
+      }
+      Survivors few;  // kernels take 16 at a time
+      for_each_bit(mask, [&](std::size_t i) {
+        few.rows[few.n] = tile_.rows[i];
+        few.dots[few.n] = dots[i];
+        few.terms.scale[few.n] = tile_.terms.scale[i];
+        few.terms.error[few.n] = tile_.terms.error[i];
+        few.terms.norm[few.n] = tile_.terms.norm[i];
+        few.terms.bias[few.n++] = tile_.terms.bias[i];
+      });
+      offer(q, few, bound_distances);
     }
-    offer(q, {survivors.rows.data(), survivors.n}, distances.data());
-    survivors.n = 0;
+  }
+  void offer(std::size_t q, const Survivors& all, BoundDistances bound_distances) {
+    offer(q, all.rows.data(), all.n, first_bits(all.n), all.dots.data(), all.terms, bound_distances);
+  }
+  void offer(std::size_t q, const std::uint32_t* rows, std::size_t n, std::uint64_t mask, const std::int32_t* dots,
+             const Terms& terms, BoundDistances bound_distances) {
+    std::array<double, kTileRows> lows, highs;
+    bound_distances(dots, terms.bounds(corpus_.metric, n, terms.error), terms.norm.data(), distances_[q], lows.data(),
+                    highs.data());
+    offer(q, rows, mask, lows.data(), highs.data());
   }
 
   /// Rows of the tile that query `q` could not rule out, `interval_of(i)` for that of each.
   template <class IntervalOf>
   void offer(std::size_t q, std::uint64_t mask, IntervalOf interval_of) {
-    std::array<std::uint32_t, kTileRows> rows;
-    std::array<Interval, kTileRows> distances;
-    std::size_t n = 0;
+    std::array<double, kTileRows> lows, highs;
     for_each_bit(mask & tile_.present, [&](std::size_t i) {
-      rows[n] = tile_.rows[i];
-      distances[n++] = interval_of(i);
+      const Interval distance = interval_of(i);
+      lows[i] = distance.low;
+      highs[i] = distance.high;
     });
-    if (n) offer(q, {rows.data(), n}, distances.data());
+    if (mask & tile_.present) offer(q, tile_.rows, mask & tile_.present, lows.data(), highs.data());
   }
 
-  /// Rows that query `q` could not rule out, and between what their distances lie.
-  [[gnu::always_inline]] void offer(std::size_t q, std::span<const std::uint32_t> rows, const Interval* distances) {
+  /// Rows in `mask`, which query `q` could not rule out, and between what their distances lie.
+  [[gnu::always_inline]] void offer(std::size_t q, const std::uint32_t* rows, std::uint64_t mask, const double* lows,
+                                    const double* highs) {
     const double limit = candidates_[q].limit();
-    n_survived_ += candidates_[q].offer(rows, distances);
+    n_survived_ += candidates_[q].offer(rows, mask, lows, highs);
     if (candidates_[q].crowded()) {
       settle(q);
       candidates_[q].tighten();
@@ -502,6 +535,7 @@ class Screen {
   std::optional<FloatQueries> floats_;
   std::vector<Survivors> waiting_;
   std::vector<kernels::QueryBounds> bounds_;
+  std::vector<kernels::DistanceBounds> distances_;
   std::vector<std::uint64_t> masks_;
   std::vector<std::int32_t> sums_;
   std::vector<float> packed_, decoded_;

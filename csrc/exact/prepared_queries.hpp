@@ -13,10 +13,8 @@
 
 namespace engine::exact {
 
-/// Lower and upper bound of a distance.
-struct Interval {
-  double low, high;
-};
+/// How much of |w| the error of a query may cost, with room for the roundings of the float32 bound (docs/certified_exact.md).
+inline double inflated(double rest) noexcept { return rest * (1 + 0x1p-18) + 0x1p-19; }
 
 /// What the bound of docs/certified_exact.md needs of one query. The score it bounds is <w, v>: w the coded row, v the query
 /// (divided by its norm under cosine, minus the center under l2). `v` is kept as `scale * z` plus a rest.
@@ -36,22 +34,23 @@ struct PreparedQuery {
 
   /// A row whose upper bound of the score over `scale` is below this has a distance beyond `limit`.
   float threshold(double limit) const noexcept;
-  /// Bounds of the distance from a score over `scale` and its error.
-  Interval distance(double score, double error, double bias) const noexcept {
-    const double s = score * scale + shift;
-    const double e = error * scale * (1 + 0x1p-40) + slack;
-    switch (metric) {
-      case Metric::cosine:
-        return {1 - s - e, 1 - s + e};
-      case Metric::ip:
-        return {-s - e, -s + e};
-      default: {
-        // `bias` is |w|^2 / 2 rounded down; this is its other side.
-        const double w = bias < std::numeric_limits<float>::max() ? std::sqrt(2 * bias) * (1 + 0x1p-19) + 0x1p-44 * center + 1e-22
-                                                                  : std::numeric_limits<double>::infinity();
-        return {squared + 2 * bias - 2 * (s + e), squared * (1 + 0x1p-40) + w * w - 2 * (s - e)};
-      }
+  /// What bounds a distance, from scores over `scale` and their errors over `norm`.
+  kernels::DistanceBounds bounds() const noexcept {
+    const double base = metric == Metric::l2 ? squared : metric == Metric::cosine ? 1 : 0, times = metric == Metric::l2 ? 2 : 1;
+    kernels::DistanceBounds bounds{};
+    bounds.low = base - times * (shift + slack);
+    bounds.high = base - times * (shift - slack);
+    bounds.score = -times * scale;
+    bounds.error = times * norm * scale * (1 + 0x1p-40);
+    bounds.rest = bounds.error * inflated(rest);
+    if (metric == Metric::l2) {
+      // `bias` is |w|^2 / 2 rounded down. Its other side is half of (|w| (1 + 2^-19) + more)^2, and 2 a b <= a^2 / t + b^2 t.
+      const double more = 0x1p-44 * center + 1e-22;
+      bounds.high += squared * 0x1p-40 + more * more * 0x1p20;
+      bounds.bias_low = 2;
+      bounds.bias_high = 2 * (1 + 0x1p-17);
     }
+    return bounds;
   }
 };
 

@@ -45,6 +45,35 @@ inline Doubles add_squared_difference(Doubles total, const Doubles& a, const Dou
   }
   return total;
 }
+inline Doubles load_doubles(const double* from) {
+  return {{_mm256_loadu_pd(from), _mm256_loadu_pd(from + 4), _mm256_loadu_pd(from + 8), _mm256_loadu_pd(from + 12)}};
+}
+inline Doubles load_wide(const std::int32_t* from) {
+  const auto* const fours = reinterpret_cast<const __m128i*>(from);
+  return {{_mm256_cvtepi32_pd(_mm_loadu_si128(fours)), _mm256_cvtepi32_pd(_mm_loadu_si128(fours + 1)),
+           _mm256_cvtepi32_pd(_mm_loadu_si128(fours + 2)), _mm256_cvtepi32_pd(_mm_loadu_si128(fours + 3))}};
+}
+inline void store_doubles(double* to, const Doubles& d) {
+  for (int i = 0; i < 4; ++i) _mm256_storeu_pd(to + 4 * i, d.v[i]);
+}
+inline Doubles broadcast_double(double value) {
+  const __m256d four = _mm256_set1_pd(value);
+  return {{four, four, four, four}};
+}
+inline Doubles larger(Doubles a, const Doubles& b) {
+  for (int i = 0; i < 4; ++i) a.v[i] = _mm256_max_pd(a.v[i], b.v[i]);
+  return a;
+}
+inline Doubles smaller(Doubles a, const Doubles& b) {
+  for (int i = 0; i < 4; ++i) a.v[i] = _mm256_min_pd(a.v[i], b.v[i]);
+  return a;
+}
+inline std::uint32_t not_above(const Doubles& a, const Doubles& b) {
+  std::uint32_t mask = 0;
+  for (int i = 0; i < 4; ++i)
+    mask |= static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(a.v[i], b.v[i], _CMP_NGT_UQ))) << 4 * i;
+  return mask;
+}
 inline double sum(const Doubles& d) {
   const __m256d four = _mm256_add_pd(_mm256_add_pd(d.v[0], d.v[2]), _mm256_add_pd(d.v[1], d.v[3]));
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));

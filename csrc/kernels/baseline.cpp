@@ -57,6 +57,37 @@ inline Doubles add_squared_difference(const Doubles& total, const Doubles& a, co
   for (int i = 0; i < 16; ++i) d.v[i] = total.v[i] + (a.v[i] - b.v[i]) * (a.v[i] - b.v[i]);
   return d;
 }
+inline Doubles load_doubles(const double* from) {
+  Doubles d;
+  std::memcpy(d.v, from, sizeof d.v);
+  return d;
+}
+inline Doubles load_wide(const std::int32_t* from) {
+  Doubles d;
+  for (int i = 0; i < 16; ++i) d.v[i] = from[i];
+  return d;
+}
+inline void store_doubles(double* to, const Doubles& d) { std::memcpy(to, d.v, sizeof d.v); }
+inline Doubles broadcast_double(double value) {
+  Doubles d;
+  for (int i = 0; i < 16; ++i) d.v[i] = value;
+  return d;
+}
+inline Doubles larger(const Doubles& a, const Doubles& b) {
+  Doubles d;
+  for (int i = 0; i < 16; ++i) d.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return d;
+}
+inline Doubles smaller(const Doubles& a, const Doubles& b) {
+  Doubles d;
+  for (int i = 0; i < 16; ++i) d.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return d;
+}
+inline std::uint32_t not_above(const Doubles& a, const Doubles& b) {
+  std::uint32_t mask = 0;
+  for (int i = 0; i < 16; ++i) mask |= static_cast<std::uint32_t>(!(a.v[i] > b.v[i])) << i;
+  return mask;
+}
 inline double sum(Doubles d) {
   for (int half = 8; half; half /= 2)
     for (int i = 0; i < half; ++i) d.v[i] += d.v[i + half];

@@ -27,6 +27,12 @@ struct QueryBounds {
   float threshold;
 };
 
+/// Per-query terms of what bounds a distance: with the product s = dot * rows.scale, and e = error * rows.error + rest * norm,
+/// it is not below low + score * s - e + bias_low * rows.bias, nor above high + score * s + e + bias_high * rows.bias.
+struct DistanceBounds {
+  double low, high, score, error, rest, bias_low, bias_high;
+};
+
 /// One row's codes and what bounds its error; written by `encode`.
 struct EncodedRow {
   float scale4, scale8;   // least-squares scales of the 4-bit and the 8-bit code
@@ -134,6 +140,15 @@ struct Table {
   void (*screen_tile_f32)(const void* tile, std::size_t n_groups, const void* queries, std::size_t stride,
                           const QueryBounds* bounds, std::size_t n_queries, const RowBounds& rows, std::uint64_t* masks,
                           void* sums);
+
+  /// Between what the distances of the `rows.n` rows of a tile lie, from their dot products. NaN becomes the
+  /// infinity that says nothing. Arrays are read and written 16 at a time.
+  void (*bound_distances_i32)(const void* dots, const RowBounds& rows, const float* norms, const DistanceBounds& query,
+                              double* lows, double* highs);
+  void (*bound_distances_f32)(const void* dots, const RowBounds& rows, const float* norms, const DistanceBounds& query,
+                              double* lows, double* highs);
+  /// Bit i says that values[i], of up to 64, is not above the limit; NaN is not. They are read 16 at a time.
+  std::uint64_t (*not_above)(const double* values, std::size_t n, double limit);
 
   /// Codes `x * factor - center` (float64): u = 136 + round(x / c) in 0..255, split in two nibble planes of `row_bytes`.
   void (*encode)(const float* x, double factor, const float* center, std::size_t dim, std::size_t row_bytes, std::uint8_t* high,

@@ -16,7 +16,7 @@ struct Hit {
   }
 };
 
-/// The `k` smallest values pushed so far: a heap with the worst of them on top.
+/// The `k` smallest values pushed so far: a heap with the worst of them on top once there are so many.
 template <class T>
 class TopK {
  public:
@@ -24,13 +24,15 @@ class TopK {
 
   bool full() const noexcept { return heap_.size() == k_; }
   std::size_t n_missing() const noexcept { return k_ - heap_.size(); }
+  std::size_t k() const noexcept { return k_; }
+  /// Of those kept, where they are `full`.
   const T& worst() const noexcept { return heap_.front(); }
 
   void push(const T& value) {
     if (!full()) {
       if (heap_.empty()) heap_.reserve(std::min(k_, kReserved));
       heap_.push_back(value);
-      std::push_heap(heap_.begin(), heap_.end());
+      if (full()) std::make_heap(heap_.begin(), heap_.end());
     } else if (value < worst()) {
       replace_worst(value);
     }
@@ -41,7 +43,7 @@ class TopK {
 
   /// Smallest first; leaves the heap empty.
   std::vector<T> take_sorted() {
-    std::sort_heap(heap_.begin(), heap_.end());
+    std::sort(heap_.begin(), heap_.end());
     return std::move(heap_);
   }
 

@@ -65,11 +65,11 @@ def test_attributes(sanitizer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_graph(tmp_path: Path) -> None:
+def test_core(tmp_path: Path) -> None:
     """One test, as compiling the core takes longest. Links are chosen differently where there are no wide registers."""
     (tmp_path / "core").mkdir()  # graph_index.cpp is in both
     core = compile_all(CORE, tmp_path / "core", "address,undefined")
-    for program, isas in (("graph", RUN), ("graph_index", RUN[-1:]), ("planner", RUN[-1:])):
+    for program, isas in (("candidates", RUN), ("graph", RUN), ("graph_index", RUN[-1:]), ("planner", RUN[-1:])):
         own = compile_all([ROOT / "tests" / "cpp" / f"{program}.cpp"], tmp_path, "address,undefined")
         for isa in isas:
             run([*own, *core], tmp_path / program, "address,undefined", 600, isa)

@@ -213,6 +213,43 @@ def test_screening_of_rows(n: int, factor: float, seed: int) -> None:
         assert not survived[:n][(bound < threshold - slack) & ~np.asarray(unusual)].any()
 
 
+@given(n=st.integers(1, 64), floats=st.booleans(), biased=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_bounds_of_distances(n: int, floats: bool, biased: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dots = rng.standard_normal(n).astype(np.float32) if floats else rng.integers(-(2**31), 2**31, n).astype(np.int32)
+    terms = (rng.random((4, n)) * 10.0 ** rng.uniform(-9, 9, (4, 1))).astype(np.float32)
+    low, high, score, error, rest, bias_low, bias_high = query = rng.standard_normal(7)
+    scale, row_error, norm, bias = terms.astype(np.float64)
+    lows, highs = kernels.bound_distances(dots, terms, list(query), biased)
+    middle, beside = score * dots * scale, error * row_error + rest * norm
+    below, above = (bias_low * bias * biased, bias_high * bias * biased)
+    slack = 1e-14 * (
+        abs(np.array([middle, error * row_error, rest * norm, below, above])).sum(axis=0) + abs(low) + abs(high)
+    )
+    assert (abs(lows - (low + middle - beside + below)) <= slack).all()
+    assert (abs(highs - (high + middle + beside + above)) <= slack).all()
+
+
+@pytest.mark.parametrize("place", range(17))
+@pytest.mark.parametrize("term", range(4))
+def test_what_is_not_a_number_bounds_nothing(term: int, place: int) -> None:
+    terms = np.ones((4, 17), np.float32)
+    terms[term, place] = np.nan
+    lows, highs = kernels.bound_distances(np.ones(17, np.int32), terms, [0.0] + [1.0] * 6, True)
+    assert (lows[place], highs[place]) == (-np.inf, np.inf)
+    assert np.isfinite(np.delete(lows, place)).all()
+    assert np.isfinite(np.delete(highs, place)).all()
+
+
+@given(
+    values=st.lists(st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1.0, np.nextafter(1, 2), np.inf]), max_size=64),
+    limit=st.sampled_from([-np.inf, -1.0, 0.0, 1.0, np.inf]),
+)
+def test_values_not_above_a_limit(values: list[float], limit: float) -> None:
+    mask = kernels.not_above(np.array(values), limit)
+    assert mask == sum(1 << i for i, value in enumerate(values) if value <= limit)
+
+
 # ---- integers: exact
 
 
