@@ -343,13 +343,15 @@ def numpy_search(
 def timed(repeats: int, searches: Sequence[Callable[[], NDArray[np.int64]]]) -> list[tuple[NDArray[np.int64], float]]:
     """The answer of each search and its median time; they take turns, so that a busy moment hits all.
 
-    Before each there is a pause, until threads of numpy's no longer spin and take a core from the other.
+    Before each there is a pause, until threads of numpy's no longer spin and take a core from the other, and a search
+    that does not count, which wakes everything up.
     """
     answers = [search() for search in searches]
     times: list[list[float]] = [[] for _ in searches]
     for _ in range(repeats):
         for search, seconds in zip(searches, times, strict=True):
             sleep(0.1)
+            search()
             began = perf_counter()
             search()
             seconds.append(perf_counter() - began)

@@ -118,9 +118,9 @@ class Candidates {
   /// A distance known already, where nothing asks for the limit any more.
   void add(double distance, std::int64_t id) { sink_.add({order_key(distance), id}); }
 
-  /// Re-scores what is left; returns how many rows that took. Those that may be nearest come first, as many as results are
-  /// missing: how far away they are rules out half of the others, which memory is not asked for.
-  std::size_t settle(const ExactDistance& exact, const std::int64_t* ids) {
+  /// Re-scores what is left, which the caches have or not; returns how many rows that took. Those that may be nearest come first,
+  /// as many as results are missing: how far away they are rules out half of the others, which memory is not asked for.
+  std::size_t settle(const ExactDistance& exact, const std::int64_t* ids, bool are_cached) {
     const auto drop_beyond = [&](std::size_t first, double limit) {
       const auto end = std::remove_if(rows_.begin() + static_cast<std::ptrdiff_t>(first), rows_.end(),
                                       [beyond = PreparedQuery::beyond(limit)](const Row& row) { return row.low > beyond; });
@@ -128,7 +128,7 @@ class Candidates {
     };
     const auto rescore = [&](std::size_t first, std::size_t last) {
       const auto row_at = [&](std::size_t i) { return rows_[first + i].row; };
-      exact.in_turn(last - first, row_at, ids, [&](std::size_t i) {
+      exact.in_turn(last - first, row_at, ids, are_cached, [&](std::size_t i) {
         const std::uint32_t row = rows_[first + i].row;
         sink_.add({order_key(exact(row)), ids ? ids[row] : std::int64_t{row}});
       });

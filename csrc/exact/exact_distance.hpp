@@ -31,8 +31,11 @@ inline float returned_distance(double key) noexcept {
 /// number of threads.
 class ExactDistance {
  public:
+  /// `query_norm` is the squared one, as kernels give it.
+  ExactDistance(RowsView rows, Metric metric, const float* query, double query_norm)
+      : rows_(rows), metric_(metric), query_(query), query_norm_(query_norm) {}
   ExactDistance(RowsView rows, Metric metric, const float* query)
-      : rows_(rows), metric_(metric), query_(query), query_norm_(kernels_.squared_norm[0](query, rows.dim)) {}
+      : ExactDistance(rows, metric, query, kernels::active().squared_norm[0](query, rows.dim)) {}
 
   /// NaN or Inf where the row holds NaN or Inf, or is zero under cosine; never for other rows.
   double operator()(std::size_t row) const {
@@ -54,10 +57,14 @@ class ExactDistance {
     return std::isfinite(distance) ? close_cosine(row, norm) : distance;
   }
 
-  /// Calls `visit(i)` for n rows that are `row_at(i)`. The memory is asked for a few of them and their `ids` (null: none) ahead:
-  /// all at once would wait for each other.
+  /// Calls `visit(i)` for n rows that are `row_at(i)`. The memory is asked for a few of them and their `ids` (null: none) ahead,
+  /// unless the caches have them: all at once would wait for each other.
   template <class RowAt, class Visit>
-  void in_turn(std::size_t n, RowAt row_at, const std::int64_t* ids, Visit visit) const {
+  void in_turn(std::size_t n, RowAt row_at, const std::int64_t* ids, bool are_cached, Visit visit) const {
+    if (are_cached) {
+      for (std::size_t i = 0; i < n; ++i) visit(i);
+      return;
+    }
     constexpr std::size_t kAhead = 8;
     const auto ask_for = [&](std::size_t row) __attribute__((always_inline)) {
       quant::prefetch(rows_, row);

@@ -16,6 +16,7 @@
 #include "exact/prepared_queries.hpp"
 #include "util/prefetch.hpp"
 #include "util/rounding.hpp"
+#include "util/scratch.hpp"
 #include "util/thread_pool.hpp"
 
 namespace engine::exact {
@@ -121,13 +122,20 @@ kernels::QueryBounds bounds_of(const PreparedQuery& query, std::int32_t start, d
 template <class Sink>
 class Screen {
  public:
-  Screen(const Corpus& corpus, const RowSet& set, MatrixView queries, const Sink& sink, std::size_t k, Cancel& cancel)
-      : corpus_(corpus), set_(set), queries_(queries), k_(k), cancel_(cancel) {
+  Screen(const Corpus& corpus, const RowSet& set, MatrixView queries, const double* squared, const Sink& sink, std::size_t k,
+         Cancel& cancel)
+      : corpus_(corpus),
+        set_(set),
+        queries_(queries),
+        squared_(squared),
+        k_(k),
+        cancel_(cancel),
+        are_cached_(queries.n_rows >= 8 && set.size() * corpus.rows.row_bytes() <= kCachedBytes) {
     candidates_.reserve(queries.n_rows);
     exact_.reserve(queries.n_rows);
     for (std::size_t q = 0; q < queries.n_rows; ++q) {
       candidates_.emplace_back(sink, 1024 + 4 * k);
-      exact_.emplace_back(corpus.rows, corpus.metric, queries.row(q));
+      exact_.emplace_back(corpus.rows, corpus.metric, queries.row(q), squared[q]);
     }
   }
 
@@ -176,6 +184,7 @@ class Screen {
 
   using BoundDistances = decltype(kernels::Table::bound_distances_i32);
 
+  static constexpr std::size_t kCachedBytes = 256 << 10;
   static constexpr std::size_t kWindow = 32;  // tiles between two looks at how much survives; fewer where there are few
 
   void start(Strategy strategy) {
@@ -183,10 +192,10 @@ class Screen {
     const std::size_t n = queries_.n_rows;
     if (strategy == Strategy::scan || strategy == Strategy::tiles) {
       using Layout = CodedQueries::Layout;
-      coded_.emplace(queries_, *corpus_.codes, strategy == Strategy::tiles ? Layout::tiles : Layout::scan);
+      coded_.emplace(queries_, *corpus_.codes, strategy == Strategy::tiles ? Layout::tiles : Layout::scan, squared_);
       packed_.resize(strategy == Strategy::tiles ? 2 * corpus_.codes->row_bytes() * kTileRows / sizeof(float) : 0);
     } else if (strategy == Strategy::floats) {
-      floats_.emplace(queries_, corpus_.metric);
+      floats_.emplace(queries_, corpus_.metric, squared_);
       packed_.resize(n > kFewQueries ? corpus_.rows.dim * kTileRows : 0);
     }
     waiting_.resize(strategy == Strategy::scan ? n : 0);
@@ -275,7 +284,7 @@ class Screen {
 
   void look_plain() {
     const auto row_at = [&](std::size_t i) { return tile_.rows[i]; };
-    exact_[0].in_turn(tile_.n, row_at, corpus_.ids, [&](std::size_t i) {
+    exact_[0].in_turn(tile_.n, row_at, corpus_.ids, false, [&](std::size_t i) {
       if (!(tile_.present >> i & 1)) return;
       const std::uint32_t row = tile_.rows[i];
       for (std::size_t q = 0; q < queries_.n_rows; ++q) {
@@ -400,10 +409,11 @@ class Screen {
       }
       kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, listed, tile_.n, scores.data(), norms.data());
       const bool cosine = corpus_.metric == Metric::cosine;
-      const double error = rounding + inflated(floats_->rest()), threshold = bounds_[q].threshold;
-      const std::uint64_t mask =
-          cosine ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error - threshold), 0)
-                 : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(error), bounds_[q].threshold);
+      const double error = rounding + inflated(floats_->rest()), most = error * (*floats_)[q].norm;
+      const float threshold = bounds_[q].threshold;
+      const std::uint64_t mask = cosine
+                                     ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(most - threshold), 0)
+                                     : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(most), threshold);
       offer(q, mask, [&, bounds = distances_[q]](std::size_t i) {
         if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return exactly(q, i);
         const double norm = std::sqrt(double{norms[i]}), score = bounds.score * (cosine ? scores[i] / norm : scores[i]);
@@ -507,7 +517,7 @@ class Screen {
     if (candidates_[q].limit() < limit) refresh(q);
   }
 
-  void settle(std::size_t q) { n_rescored_ += candidates_[q].settle(exact_[q], corpus_.ids); }
+  void settle(std::size_t q) { n_rescored_ += candidates_[q].settle(exact_[q], corpus_.ids, are_cached_); }
 
   std::int64_t id_of(std::uint32_t row) const noexcept { return corpus_.ids ? corpus_.ids[row] : std::int64_t{row}; }
 
@@ -525,8 +535,10 @@ class Screen {
   const Corpus& corpus_;
   const RowSet& set_;
   MatrixView queries_;
+  const double* squared_;  // lengths of the queries
   std::size_t k_;
   Cancel& cancel_;
+  bool are_cached_;  // rows of so small a set, by the queries before
   const kernels::Table& kernels_ = kernels::active();
   Strategy strategy_ = Strategy::plain;
   std::vector<Candidates<Sink>> candidates_;
@@ -561,8 +573,10 @@ constexpr std::size_t kWaitingDims = 8 << 20;
 
 /// The cheapest way for `n_queries` at a time over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
-  // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
-  const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8;
+  // Rows kept as codes alone are what those say: bounds of what they left out do not apply. Many queries among few rows would
+  // take longer to code than to multiply.
+  const bool few = n_rows <= 2 * kTileRows && n_queries >= kTileRows;
+  const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8 && !few;
   if (n_rows <= (coded ? kTileRows / 2 : kTileRows / 4) || k * (coded ? 3 : 2) >= n_rows) return Strategy::plain;
   if (!coded) return Strategy::floats;
   // Packing a tile is worth it for the more queries the longer a tile waits for memory.
@@ -578,6 +592,8 @@ constexpr std::size_t kBlockBytes = 512 << 10;
 template <class Sink, class Emit>
 SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Sink& sink, const SearchOptions& options,
                 Cancel& cancel, Emit emit) {
+  Scratch<double, 16> squared(queries.n_rows);
+  check(given, queries, squared.data());
   const auto started = std::chrono::steady_clock::now();
   Corpus corpus = given;
   const std::size_t n_rows = corpus.rows.n_rows, n_allowed = options.filter ? options.filter->count() : n_rows;
@@ -613,7 +629,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
     const std::size_t first = task / n_parts * block, n = std::min(block, queries.n_rows - first);
     const std::size_t begin = std::min(set.size(), task % n_parts * part), end = std::min(set.size(), begin + part);
     const MatrixView own{queries.row(first), n, queries.dim};
-    Screen<Sink> screen(corpus, set, own, sink, k, cancel);
+    Screen<Sink> screen(corpus, set, own, squared.data() + first, sink, k, cancel);
     screen.run(begin, end, strategy);
     for (std::size_t q = 0; q < n; ++q) {
       if (n_parts == 1)
@@ -645,7 +661,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
 
 }  // namespace
 
-void check(const Corpus& corpus, MatrixView queries) {
+void check(const Corpus& corpus, MatrixView queries, double* squared_lengths) {
   if (queries.dim != corpus.rows.dim)
     invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
   if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
@@ -655,12 +671,12 @@ void check(const Corpus& corpus, MatrixView queries) {
     const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
     if (!std::isfinite(squared)) invalid(name() + " holds NaN or Inf, expected finite numbers");
     if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
+    if (squared_lengths) squared_lengths[q] = squared;
   }
 }
 
 SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,
                    std::int64_t* ids, float* distances) {
-  check(corpus, queries);
   const std::size_t reachable = std::min(k, corpus.rows.n_rows);  // no more room than there are rows, whatever k says
   return run(corpus, queries, reachable, Nearest(reachable), options, cancel, [&](std::size_t q, const std::vector<Hit>& hits) {
     const std::size_t n = std::min(k, hits.size());
@@ -674,7 +690,6 @@ SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, cons
 }
 
 RangeHits search_range(const Corpus& corpus, MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) {
-  check(corpus, queries);
   std::vector<std::vector<Hit>> found(queries.n_rows);
   RangeHits result;
   result.stats = run(corpus, queries, 0, Within(radius), options, cancel,

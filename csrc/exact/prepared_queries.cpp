@@ -8,12 +8,6 @@
 #include "util/scratch.hpp"
 
 namespace engine::exact {
-namespace {
-
-double norm_of(const float* x, std::size_t dim) { return std::sqrt(kernels::active().squared_norm[0](x, dim)); }
-
-}  // namespace
-
 float PreparedQuery::threshold(double limit) const noexcept {
   const double distance = beyond(limit);
   const double score = metric == Metric::cosine ? 1 - distance : metric == Metric::ip ? -distance : (squared - distance) / 2;
@@ -22,7 +16,8 @@ float PreparedQuery::threshold(double limit) const noexcept {
   return least < -1e38 ? -std::numeric_limits<float>::infinity() : round_down(least);
 }
 
-CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout) : prepared_(queries.n_rows) {
+CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout, const double* squared)
+    : prepared_(queries.n_rows) {
   const std::size_t dim = queries.dim, half = codes.row_bytes();
   const std::size_t padded = layout == Layout::scan ? (half + 63) / 64 * 64 : half;
   const int limit = layout == Layout::scan ? 127 : kernels::active().query_limit;
@@ -33,7 +28,7 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
   const float* const center = codes.center().data();
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const float* const y = queries.row(q);
-    const double length = norm_of(y, dim);
+    const double length = std::sqrt(squared ? squared[q] : kernels::active().squared_norm[0](y, dim));
     PreparedQuery& query = prepared_[q];
     query.metric = metric;
     query.center = codes.center_norm();
@@ -64,22 +59,23 @@ CodedQueries::CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, 
   }
 }
 
-FloatQueries::FloatQueries(MatrixView queries, Metric metric)
-    : dim_(queries.dim),
-      prepared_(queries.n_rows),
-      values_(std::make_unique_for_overwrite<float[]>(queries.n_rows * queries.dim)) {
+FloatQueries::FloatQueries(MatrixView queries, Metric metric, const double* squared)
+    : dim_(queries.dim), given_(queries.row(0)), prepared_(queries.n_rows) {
+  const auto is_usual = [](double x) { return x > 1e-20 && x < 1e20; };
+  if (!std::all_of(squared, squared + queries.n_rows, is_usual))
+    scaled_ = std::make_unique_for_overwrite<float[]>(queries.n_rows * dim_);
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
-    const float* const y = queries.row(q);
-    const double length = norm_of(y, dim_);
-    const double divisor = metric == Metric::cosine ? length : std::max(length, 1e-30);
+    const double length = std::sqrt(squared[q]), least = metric == Metric::cosine ? length : std::max(length, 1e-30);
+    const double divisor = scaled_ ? least : 1;
     const double factor = 1 / divisor;  // one rounding in float64 more than a division, within `rest()` like its own
-    for (std::size_t j = 0; j < dim_; ++j) values_[q * dim_ + j] = static_cast<float>(y[j] * factor);
+    if (scaled_)
+      for (std::size_t j = 0; j < dim_; ++j) scaled_[q * dim_ + j] = static_cast<float>(queries.row(q)[j] * factor);
     PreparedQuery& query = prepared_[q];
     query.metric = metric;
-    query.scale = metric == Metric::cosine ? 1 : divisor;
-    query.norm = 1 + 0x1p-20;
+    query.scale = metric == Metric::cosine ? divisor / length : divisor;
+    query.norm = (scaled_ ? 1 : length) * (1 + 0x1p-20);
     query.rest = rest();
-    if (metric == Metric::l2) query.squared = length * length;
+    if (metric == Metric::l2) query.squared = squared[q];
     query.slack = 0x1p-40 * (metric == Metric::cosine ? 1 : query.squared);
   }
 }

@@ -59,7 +59,9 @@ class CodedQueries {
  public:
   /// For a scan low and high dims lie apart, each padded to 64 bytes, for tiles side by side.
   enum class Layout { scan, tiles };
-  CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout = Layout::scan);
+  /// `squared`: squared lengths of the queries; null: not known yet.
+  CodedQueries(MatrixView queries, const quant::NibbleCodes& codes, Layout layout = Layout::scan,
+               const double* squared = nullptr);
 
   const PreparedQuery& operator[](std::size_t q) const noexcept { return prepared_[q]; }
   const std::int8_t* codes(std::size_t q) const noexcept { return codes_.get() + q * stride_; }
@@ -73,19 +75,21 @@ class CodedQueries {
   double rest_ = 0;
 };
 
-/// The same block as floats of unit length, for tiles of uncoded rows (center 0).
+/// The same block as floats, for tiles of uncoded rows (center 0): as they are, or where any is so long or short that float32
+/// sums might not hold it, all of unit length.
 class FloatQueries {
  public:
-  FloatQueries(MatrixView queries, Metric metric);
+  FloatQueries(MatrixView queries, Metric metric, const double* squared);
 
   const PreparedQuery& operator[](std::size_t q) const noexcept { return prepared_[q]; }
-  const float* values(std::size_t q) const noexcept { return values_.get() + q * dim_; }
+  const float* values(std::size_t q) const noexcept { return (scaled_ ? scaled_.get() : given_) + q * dim_; }
   double rest() const noexcept { return 0x1p-22; }
 
  private:
   std::size_t dim_;
+  const float* given_;
   std::vector<PreparedQuery> prepared_;
-  std::unique_ptr<float[]> values_;
+  std::unique_ptr<float[]> scaled_;
 };
 
 }  // namespace engine::exact

@@ -180,7 +180,7 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
   n_rescored += rows.size();
   TopK<Hit> hits(std::min(k, rows.size()));
   const auto row_at = [&](std::size_t i) { return rows[i]; };
-  exact.in_turn(rows.size(), row_at, ids.data(),
+  exact.in_turn(rows.size(), row_at, ids.data(), false,
                 [&](std::size_t i) { hits.push({exact::order_key(exact(rows[i])), ids[rows[i]]}); });
   return hits.take_sorted();
 }
