@@ -181,7 +181,8 @@ void bind_kernels(py::module_& module) {
       "Bit r of masks[q] says that the dot product of row r and query q is at least `threshold`.");
   kernels.def_static(
       "bound_distances",
-      [](const py::array& dots, const FloatMatrix& terms, const std::array<double, 7>& query, bool biased) {
+      [](const py::array& given, const FloatMatrix& terms, const std::array<double, 7>& query, bool biased) {
+        const py::array dots = py::array::ensure(given, py::array::c_style);
         const bool are_floats = dots.dtype().kind() == 'f';
         const auto n = static_cast<std::size_t>(dots.size());
         if (dots.itemsize() != 4 || n > kernels::kTileRows || terms.ndim() != 2 || terms.shape(0) != 4 ||

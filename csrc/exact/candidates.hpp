@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <vector>
 
 #include "exact/exact_distance.hpp"
@@ -18,8 +17,8 @@ void for_each_bit(std::uint64_t mask, Visit&& visit) {
   for (; mask; mask &= mask - 1) visit(static_cast<std::size_t>(std::countr_zero(mask)));
 }
 
-/// A number that at least `k` of the values of a tile in `mask` are not above, and few more: as a quickselect finds it, which
-/// counts with vectors where that would move numbers about. Infinity if not found soon.
+/// A number that at least `k` of the values of a tile in `mask` are not above, and few more unless it takes long: as a
+/// quickselect finds it, which counts with vectors where that would move numbers about. Infinity where fewer are finite.
 inline double near_kth(const double* values, std::uint64_t mask, std::size_t k) {
   const auto not_above = kernels::active().not_above;
   const std::size_t few = k + k / 8, n = static_cast<std::size_t>(std::bit_width(mask));

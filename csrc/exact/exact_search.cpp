@@ -28,8 +28,11 @@ using kernels::kTileRows;
 /// docs/certified_exact.md.
 constexpr std::size_t kFewQueries = 8;
 
+/// Among so few rows many queries would take longer to code than to multiply.
+bool are_few(std::size_t n_rows) { return n_rows <= 2 * kTileRows; }
+
 /// Whether coding the rows pays at once; the fewer there are, the less a query saves.
-bool are_many(std::size_t n_queries, std::size_t n_rows) { return n_queries >= 192 + 100'000 / n_rows; }
+bool pays_to_code(std::size_t n_queries, std::size_t n_rows) { return !are_few(n_rows) && n_queries >= 192 + 100'000 / n_rows; }
 
 constexpr std::uint64_t first_bits(std::size_t n) noexcept { return n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0}; }
 
@@ -79,7 +82,7 @@ constexpr std::array<std::uint32_t, kTileRows> kFirstRows = [] {
 
 /// What bounds the distances of up to 64 rows.
 struct Terms {
-  alignas(64) std::array<float, kTileRows> scale{}, error{}, norm{}, bias{};
+  alignas(64) std::array<float, kTileRows> scale, error, norm, bias;
 
   kernels::RowBounds bounds(Metric metric, std::size_t n, const std::array<float, kTileRows>& error) const noexcept {
     return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr, n};
@@ -93,7 +96,7 @@ struct Tile {
   std::uint64_t present = 0;  // rows that count
   const std::uint32_t* rows = nullptr;
   std::array<std::uint32_t, kTileRows> neighbours;
-  Terms terms;
+  Terms terms{};
   alignas(64) std::array<float, kTileRows> error{};  // with the rest of all queries, to screen by
   std::array<std::uint32_t, kTileRows> words{};
 
@@ -353,7 +356,7 @@ class Screen {
     if (codes.bias().empty()) return;
     for (std::size_t i = 0; i < n; ++i) {
       terms.bias[i] = codes.bias()[rows[i]];
-      // Cut to the largest float it bounds nothing from above.
+      // Cut to the largest float it says too little.
       if (!(terms.bias[i] < std::numeric_limits<float>::max())) terms.error[i] = std::numeric_limits<float>::infinity();
     }
   }
@@ -409,11 +412,11 @@ class Screen {
       }
       kernels_.dot_norm_rows[dtype](floats_->values(q), base.data, base.dim, listed, tile_.n, scores.data(), norms.data());
       const bool cosine = corpus_.metric == Metric::cosine;
-      const double error = rounding + inflated(floats_->rest()), most = error * (*floats_)[q].norm;
+      const double error = rounding + inflated(floats_->rest()), allowed = error * (*floats_)[q].norm;
       const float threshold = bounds_[q].threshold;
-      const std::uint64_t mask = cosine
-                                     ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(most - threshold), 0)
-                                     : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(most), threshold);
+      const std::uint64_t mask =
+          cosine ? kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(allowed - threshold), 0)
+                 : kernels_.screen_rows(scores.data(), norms.data(), tile_.n, round_up(allowed), threshold);
       offer(q, mask, [&, bounds = distances_[q]](std::size_t i) {
         if (!(norms[i] > 1e-26f && norms[i] < 1e36f && std::abs(scores[i]) < 1e38f)) return exactly(q, i);
         const double norm = std::sqrt(double{norms[i]}), score = bounds.score * (cosine ? scores[i] / norm : scores[i]);
@@ -573,10 +576,8 @@ constexpr std::size_t kWaitingDims = 8 << 20;
 
 /// The cheapest way for `n_queries` at a time over `n_rows`; the measured costs stand in docs/certified_exact.md.
 Strategy choose(const Corpus& corpus, std::size_t n_queries, std::size_t n_rows, std::size_t k) {
-  // Rows kept as codes alone are what those say: bounds of what they left out do not apply. Many queries among few rows would
-  // take longer to code than to multiply.
-  const bool few = n_rows <= 2 * kTileRows && n_queries >= kTileRows;
-  const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8 && !few;
+  // Rows kept as codes alone are what those say: bounds of what they left out do not apply.
+  const bool coded = corpus.codes && corpus.rows.dtype != Dtype::i8 && !(are_few(n_rows) && n_queries >= kTileRows);
   if (n_rows <= (coded ? kTileRows / 2 : kTileRows / 4) || k * (coded ? 3 : 2) >= n_rows) return Strategy::plain;
   if (!coded) return Strategy::floats;
   // Packing a tile is worth it for the more queries the longer a tile waits for memory.
@@ -601,7 +602,7 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
   std::optional<quant::NibbleCodes> codes;
   const bool wants_codes = options.strategy == Strategy::scan || options.strategy == Strategy::tiles;
   if (!corpus.codes &&
-      (wants_codes || (options.strategy == Strategy::automatic && are_many(queries.n_rows, n_rows) && !options.filter))) {
+      (wants_codes || (options.strategy == Strategy::automatic && pays_to_code(queries.n_rows, n_rows) && !options.filter))) {
     codes = quant::NibbleCodes::of(corpus.rows, corpus.metric, options.n_threads, cancel, "vectors");
     corpus.codes = &*codes;
   }
@@ -661,17 +662,17 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
 
 }  // namespace
 
-void check(const Corpus& corpus, MatrixView queries, double* squared_lengths) {
+void check(const Corpus& corpus, MatrixView queries, double* squared) {
   if (queries.dim != corpus.rows.dim)
     invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
   if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
   if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
-    const double squared = kernels::active().squared_norm[0](queries.row(q), queries.dim);
+    const double length = kernels::active().squared_norm[0](queries.row(q), queries.dim);
     const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
-    if (!std::isfinite(squared)) invalid(name() + " holds NaN or Inf, expected finite numbers");
-    if (squared == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
-    if (squared_lengths) squared_lengths[q] = squared;
+    if (!std::isfinite(length)) invalid(name() + " holds NaN or Inf, expected finite numbers");
+    if (length == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
+    if (squared) squared[q] = length;
   }
 }
 

@@ -2,9 +2,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "engine/matrix_view.hpp"
@@ -21,7 +19,7 @@ inline double inflated(double rest) noexcept { return rest * (1 + 0x1p-18) + 0x1
 struct PreparedQuery {
   Metric metric;
   double scale;          // of the coded query: v ~ scale * z
-  double norm;           // |z|, rounded up, at least 1
+  double norm;           // |z|, rounded up; of codes at least 1
   double rest;           // |v - scale z| / scale / norm, rounded up
   double shift = 0;      // <center, v>: what centering took from the score
   double squared = 0;    // l2: |v|^2

@@ -41,7 +41,10 @@ void leave(int) {}
 class Job {
  public:
   Job(std::size_t n_tasks, std::size_t n_helpers, const std::function<void(std::size_t)>& task)
-      : n_tasks_(n_tasks), cpu_(current_cpu()), seats_(n_helpers), task_(task) {}
+      : n_tasks_(n_tasks), seats_(n_helpers), task_(task) {}
+
+  /// Helpers, who come after a pause, are to be elsewhere than the caller. Not once they know of the job.
+  void keep_apart() noexcept { cpu_ = current_cpu(); }
 
   /// A worker asks to take part; at most `n_helpers` do.
   bool join() {
@@ -84,7 +87,7 @@ class Job {
 
  private:
   const std::size_t n_tasks_;
-  const int cpu_;  // of the caller, who goes on there
+  int cpu_ = -1;  // of the caller, who goes on there
   std::size_t seats_;
   std::size_t active_ = 0;
   const std::function<void(std::size_t)>& task_;
@@ -101,6 +104,7 @@ class Pool {
     {
       std::lock_guard lock(mutex_);
       was_idle = Clock::now() - last_ > kLong;
+      if (was_idle) job->keep_apart();
       while (n_workers_ < n_helpers) {
         std::thread([this] { serve(); }).detach();
         ++n_workers_;

@@ -142,16 +142,22 @@ void test_thread_pool() {
   }
   CHECK(thrown);
 #ifdef __linux__
-  // A worker that moves out of the way may be where it might be before.
+  // A worker that moves out of the way may be where it might be before. Tasks take long enough for workers to come.
+  const auto caller = std::this_thread::get_id();
+  std::atomic<int> n_helped{0};
   cpu_set_t before;
   CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
   for (int round = 0; round < 20; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     parallel_for(8, 4, [&](std::size_t) {
+      n_helped += std::this_thread::get_id() != caller;
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+      while (std::chrono::steady_clock::now() < end) continue;
       cpu_set_t now;
       CHECK(sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&before, &now));
     });
   }
+  CHECK(n_helped > 0);
 #endif
   // A child has no workers of its parent's.
   const pid_t child = fork();

@@ -93,8 +93,28 @@ def test_the_strategy_says_what_was_done() -> None:
         (index.search(QUERIES, 400), "plain"),
         (index.search(QUERIES, 10, filter=np.arange(100)), "certified-4bit"),
         (index.search(QUERIES, 10, filter=np.arange(30)), "plain"),
+        (index.search(batch, 10, filter=np.arange(100)), "certified-float32"),
+        (index.search(batch, 10, filter=np.arange(129)), "certified-8bit"),
+        (engine.topk(np.tile(batch, (4, 1)), VECTORS[:100], 10), "certified-float32"),
     ):
         assert found.stats.strategy == strategy
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("lengths", [(1.0, 1.0), (1e-9, 1e9), (1e-18, 1e16)])
+@pytest.mark.parametrize("n_rows", [17, 64, 65, 128])
+def test_many_queries_among_few_rows(metric: Metric, lengths: tuple[float, float], n_rows: int) -> None:
+    """They are taken as they are, unless one of them is so short or long that all are scaled."""
+    rng = np.random.default_rng(n_rows)
+    queries = rng.standard_normal((200, 24)).astype(np.float32) * rng.choice(lengths, (200, 1)).astype(np.float32)
+    index = engine.Index(24, metric=metric, n_threads=1)
+    index.add(VECTORS)
+    allowed = np.zeros(500, bool)
+    allowed[rng.permutation(500)[:n_rows]] = True
+    check_search(index.search(queries, 5, filter=allowed), queries, VECTORS, 5, metric, allowed=allowed)
+    check_search(
+        engine.topk(queries, VECTORS, 5, metric=metric, mask=allowed), queries, VECTORS, 5, metric, allowed=allowed
+    )
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
