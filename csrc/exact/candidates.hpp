@@ -8,14 +8,10 @@
 
 #include "exact/exact_distance.hpp"
 #include "exact/prepared_queries.hpp"
+#include "exact/tile.hpp"
 #include "util/topk.hpp"
 
 namespace engine::exact {
-
-template <class Visit>
-void for_each_bit(std::uint64_t mask, Visit&& visit) {
-  for (; mask; mask &= mask - 1) visit(static_cast<std::size_t>(std::countr_zero(mask)));
-}
 
 /// A number that at least `k` of the values of a tile in `mask` are not above, and few more unless it takes long: as a
 /// quickselect finds it, which counts with vectors where that would move numbers about. Infinity where fewer are finite.

@@ -7,13 +7,13 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <string>
 
 #include "exact/candidates.hpp"
 #include "exact/exact_distance.hpp"
 #include "exact/prepared_queries.hpp"
+#include "exact/tile.hpp"
 #include "util/prefetch.hpp"
 #include "util/rounding.hpp"
 #include "util/scratch.hpp"
@@ -21,8 +21,6 @@
 
 namespace engine::exact {
 namespace {
-
-using kernels::kTileRows;
 
 /// Without codes: up to here rows are read one by one, which is cheaper than packing tiles. What was measured stands in
 /// docs/certified_exact.md.
@@ -33,89 +31,6 @@ bool are_few(std::size_t n_rows) { return n_rows <= 2 * kTileRows; }
 
 /// Whether coding the rows pays at once; the fewer there are, the less a query saves.
 bool pays_to_code(std::size_t n_queries, std::size_t n_rows) { return !are_few(n_rows) && n_queries >= 192 + 100'000 / n_rows; }
-
-constexpr std::uint64_t first_bits(std::size_t n) noexcept { return n < 64 ? (std::uint64_t{1} << n) - 1 : ~std::uint64_t{0}; }
-
-/// Rows to look at. Those a filter allows are gathered into tiles, so that the work falls with their number; a scan, which waits
-/// for memory, goes past the others instead where it would have to fetch most of their neighbours anyway.
-class RowSet {
- public:
-  /// `n_scanning`: queries that share a scan, 0 where tiles are made of the rows.
-  RowSet(std::size_t n_rows, const Bitmap* filter, std::size_t n_scanning) : size_(n_rows) {
-    if (!filter) return;
-    check_fits(*filter, n_rows);
-    const std::size_t n_allowed = filter->count();
-    // In order the first query takes 0.47 of the time for a row, each further one the same.
-    if (n_scanning && n_allowed * (5 * n_scanning + 14) > n_rows * (5 * n_scanning + 4)) {
-      mask_ = filter;
-      return;
-    }
-    size_ = n_allowed;
-    gathered_ = filter->listed();
-    if (gathered_) return;
-    own_.resize(size_);
-    filter->for_each([next = own_.data()](std::size_t row) mutable { *next++ = static_cast<std::uint32_t>(row); });
-    gathered_ = own_;
-  }
-  RowSet(const RowSet&) = delete;
-
-  std::size_t size() const noexcept { return size_; }
-  /// The gathered rows; null where all rows are looked at.
-  const std::uint32_t* gathered() const noexcept { return gathered_ ? gathered_->data() : nullptr; }
-  /// Which of the `n` rows from `first` on, a multiple of 64, count.
-  std::uint64_t present(std::size_t first, std::size_t n) const noexcept {
-    return mask_ ? mask_->word(first / 64) & first_bits(n) : first_bits(n);
-  }
-
- private:
-  std::size_t size_;
-  const Bitmap* mask_ = nullptr;
-  std::optional<std::span<const std::uint32_t>> gathered_;
-  std::vector<std::uint32_t> own_;
-};
-
-constexpr std::array<std::uint32_t, kTileRows> kFirstRows = [] {
-  std::array<std::uint32_t, kTileRows> rows{};
-  std::iota(rows.begin(), rows.end(), 0u);
-  return rows;
-}();
-
-/// What bounds the distances of up to 64 rows.
-struct Terms {
-  alignas(64) std::array<float, kTileRows> scale, error, norm, bias;
-
-  kernels::RowBounds bounds(Metric metric, std::size_t n, const std::array<float, kTileRows>& error) const noexcept {
-    return {scale.data(), error.data(), metric == Metric::l2 ? bias.data() : nullptr, n};
-  }
-};
-
-/// Up to 64 rows and what the bounds need of them.
-struct Tile {
-  std::size_t n = 0;
-  std::size_t n_ahead = 0;    // rows listed behind these, which come next
-  std::uint64_t present = 0;  // rows that count
-  const std::uint32_t* rows = nullptr;
-  std::array<std::uint32_t, kTileRows> neighbours;
-  Terms terms{};
-  alignas(64) std::array<float, kTileRows> error{};  // with the rest of all queries, to screen by
-  std::array<std::uint32_t, kTileRows> words{};
-
-  bool contiguous() const noexcept { return rows[n - 1] - rows[0] + 1 == n; }
-
-  void fetch(const RowSet& set, std::size_t first, std::size_t end) {
-    n = std::min(kTileRows, end - first);
-    present = set.present(first, n);
-    if (set.gathered()) {
-      rows = set.gathered() + first;
-      n_ahead = std::min(kTileRows, end - first - n);
-    } else {
-      std::iota(neighbours.begin(), neighbours.end(), static_cast<std::uint32_t>(first));
-      rows = neighbours.data();
-      n_ahead = 0;
-    }
-  }
-  kernels::RowBounds bounds(Metric metric) const noexcept { return terms.bounds(metric, n, error); }
-};
 
 kernels::QueryBounds bounds_of(const PreparedQuery& query, std::int32_t start, double limit) noexcept {
   return {start, round_up(query.norm), static_cast<float>(1 / query.scale), query.threshold(limit)};
@@ -538,10 +453,10 @@ class Screen {
   const Corpus& corpus_;
   const RowSet& set_;
   MatrixView queries_;
-  const double* squared_;  // lengths of the queries
+  const double* squared_;  // squared lengths of the queries
   std::size_t k_;
   Cancel& cancel_;
-  bool are_cached_;  // rows of so small a set, by the queries before
+  bool are_cached_;  // the queries before have read the whole of a small set
   const kernels::Table& kernels_ = kernels::active();
   Strategy strategy_ = Strategy::plain;
   std::vector<Candidates<Sink>> candidates_;

@@ -15,9 +15,9 @@ using namespace engine::exact;
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-using Tile = std::array<double, kernels::kTileRows>;
+using Values = std::array<double, kernels::kTileRows>;
 
-std::vector<double> sorted(const Tile& values, std::uint64_t mask) {
+std::vector<double> sorted(const Values& values, std::uint64_t mask) {
   std::vector<double> result;
   for_each_bit(mask, [&](std::size_t i) { result.push_back(values[i]); });
   std::sort(result.begin(), result.end());
@@ -29,7 +29,7 @@ void test_near_kth() {
   std::mt19937_64 random(3);
   int n_loose = 0;
   for (int round = 0; round < 20'000; ++round) {
-    Tile values;
+    Values values;
     for (double& value : values) value = std::normal_distribution()(random);
     if (round % 5 == 1) std::sort(values.begin(), values.end());
     if (round % 5 == 2) std::sort(values.rbegin(), values.rend());
@@ -45,7 +45,7 @@ void test_near_kth() {
     n_loose += round % 5 != 4 && found > all[std::min(k + k / 8, all.size()) - 1];
   }
   CHECK(n_loose < 20);
-  const Tile equal{};
+  const Values equal{};
   CHECK(near_kth(equal.data(), ~std::uint64_t{0}, 10) == 0);
 }
 
@@ -57,7 +57,7 @@ void test_limits() {
     Candidates<Nearest> candidates(Nearest(k), 1000);
     std::vector<double> offered;
     for (int tile = 0; tile < 4; ++tile) {
-      Tile lows, highs;
+      Values lows, highs;
       std::array<std::uint32_t, kernels::kTileRows> rows{};
       for (std::size_t i = 0; i < highs.size(); ++i) {
         highs[i] = std::uniform_real_distribution(0.0, 2.0)(random);
