@@ -11,9 +11,9 @@
 #include "arrays.hpp"
 #include "engine/exact_index.hpp"
 #include "engine/graph_index.hpp"
+#include "engine/segments.hpp"
 #include "given.hpp"
 #include "results.hpp"
-#include "util/merge.hpp"
 
 namespace engine::bindings {
 namespace {
@@ -53,28 +53,6 @@ Executor executor_of(const std::string& name) {
 
 std::string name_of(Executor executor) { return std::string(kExecutors[static_cast<std::size_t>(executor)]); }
 
-std::pair<IdArray, FloatMatrix> merge(const std::vector<IdArray>& ids, const std::vector<FloatMatrix>& distances, std::size_t k) {
-  const auto shape = [](const py::array& found) {
-    if (found.ndim() != 2) invalid("results have " + std::to_string(found.ndim()) + " dimensions, expected 2");
-    return std::pair(static_cast<std::size_t>(found.shape(0)), static_cast<std::size_t>(found.shape(1)));
-  };
-  if (ids.empty() || ids.size() != distances.size()) invalid("ids and distances are not as many, or none");
-  const std::size_t n_queries = shape(ids[0]).first;
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (shape(ids[i]) != shape(distances[i]) || shape(ids[i]).first != n_queries) invalid("results differ in shape");
-  IdArray all_ids = new_matrix<std::int64_t>(n_queries, k);
-  FloatMatrix all_distances = new_matrix<float>(n_queries, k);
-  std::vector<Hits> lists(ids.size());
-  for (std::size_t q = 0; q < n_queries; ++q) {
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const auto n = static_cast<std::size_t>(ids[i].shape(1));
-      lists[i] = {ids[i].data() + q * n, distances[i].data() + q * n, n};
-    }
-    merge_hits(lists, k, all_ids.mutable_data() + q * k, all_distances.mutable_data() + q * k);
-  }
-  return {std::move(all_ids), std::move(all_distances)};
-}
-
 /// Allocates the results, runs `work(cancel, ids, distances)` without the GIL.
 template <class Work>
 Result collect(const MatrixView& queries, std::size_t k, Metric metric, Work&& work) {
@@ -90,34 +68,91 @@ Result collect(const MatrixView& queries, std::size_t k, Metric metric, Work&& w
 /// Results of more places are for Python to weigh against the memory.
 constexpr std::size_t kManyPlaces = std::size_t{1} << 24;
 
-/// Index.search where its arguments are plainly right, else None.
-template <class Index>
-py::object search_as_given(const Index& index, py::handle queries, py::handle k, py::handle recall, py::handle ef,
-                           py::handle filter, py::handle n_threads, py::handle executor) {
-  constexpr bool walks = std::is_same_v<Index, GraphIndex>;
+/// Arguments of a search that are plainly right.
+struct Given {
+  MatrixView queries;
+  std::size_t k;
+  Effort effort;
+  SearchOptions options;
+};
+
+/// Nothing where one of them is not, or results of so many places are for Python to weigh against the memory.
+std::optional<Given> given_search(py::handle queries, py::handle k, py::handle recall, py::handle ef, py::handle filter,
+                                  py::handle n_threads, py::handle executor, std::size_t most_places) {
   const auto rows = given_matrix(queries);
   const auto n_nearest = given_count(k), threads = given_count(n_threads, kMostThreads);
   auto effort = given_effort(recall, ef);
   const auto allowed = given_filter(filter);
   const auto name = given_text(executor);
-  if (!rows || !n_nearest || !threads || !effort || !allowed || !name) return py::none();
-  if (rows->dim != index.dim() || rows->n_rows > kManyPlaces / *n_nearest || (!walks && effort->ef)) return py::none();
+  if (!rows || !n_nearest || !threads || !effort || !allowed || !name) return std::nullopt;
   const std::size_t way = find_executor(*name);
-  if (way >= (walks && *allowed ? kExecutors.size() : 2)) return py::none();
+  if (rows->n_rows > most_places / *n_nearest || way >= kExecutors.size()) return std::nullopt;
   effort->executor = static_cast<Executor>(way);
-  const SearchOptions options{*allowed, *threads};
-  return collect(*rows, *n_nearest, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+  return Given{*rows, *n_nearest, *effort, {*allowed, *threads}};
+}
+
+/// Only a filter can be gone by in other ways than without one.
+bool needs_filter(Executor executor) { return executor == Executor::sweep || executor == Executor::in_filter; }
+
+/// Index.search where its arguments are plainly right, else None.
+template <class Index>
+py::object search_as_given(const Index& index, py::handle queries, py::handle k, py::handle recall, py::handle ef,
+                           py::handle filter, py::handle n_threads, py::handle executor) {
+  constexpr bool walks = std::is_same_v<Index, GraphIndex>;
+  const auto given = given_search(queries, k, recall, ef, filter, n_threads, executor, kManyPlaces);
+  if (!given || given->queries.dim != index.dim() || (!walks && given->effort.ef)) return py::none();
+  if (needs_filter(given->effort.executor) && !(walks && given->options.filter)) return py::none();
+  return collect(given->queries, given->k, index.metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
     if constexpr (walks)
-      return index.search(*rows, *n_nearest, *effort, options, cancel, ids, distances);
+      return index.search(given->queries, given->k, given->effort, given->options, cancel, ids, distances);
     else
-      return index.search(*rows, *n_nearest, options, cancel, ids, distances);
+      return index.search(given->queries, given->k, given->options, cancel, ids, distances);
   });
 }
 
-/// A filter for each query; ids, distances, and what was done for each group of queries that share one.
-template <class Index>
-py::tuple search_each(const Index& index, const FloatMatrix& queries, std::size_t k, double recall,
-                      const std::vector<Filter>& filters, std::size_t n_threads) {
+/// From pairs of an index and the rows that are there, or None.
+std::vector<Segment> to_segments(const py::list& pairs) {
+  std::vector<Segment> segments;
+  for (const py::handle pair : pairs) {
+    if (!PyTuple_Check(pair.ptr()) || PyTuple_GET_SIZE(pair.ptr()) != 2) throw py::type_error("segments are not pairs");
+    const py::handle index = PyTuple_GET_ITEM(pair.ptr(), 0);
+    const auto live = given_filter(PyTuple_GET_ITEM(pair.ptr(), 1));
+    const auto* const exact = held<ExactIndex>(index);
+    const auto* const graph = exact ? nullptr : held<GraphIndex>(index);
+    if (!live || !(exact || graph)) throw py::type_error("a segment is not an index and a Bitmap or None");
+    segments.push_back({exact ? decltype(Segment::index)(exact) : decltype(Segment::index)(graph), *live});
+  }
+  return segments;
+}
+
+void require_some(std::span<const Segment> segments) {
+  if (segments.empty()) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
+}
+
+std::size_t dim_of(const Segment& segment) {
+  return std::visit([](const auto* index) { return index->dim(); }, segment.index);
+}
+Metric metric_of(const Segment& segment) {
+  return std::visit([](const auto* index) { return index->metric(); }, segment.index);
+}
+
+std::optional<Result> search_segments(const py::list& pairs, py::handle queries, py::handle k, py::handle recall, py::handle ef,
+                                      py::handle filter, py::handle n_threads, py::handle executor, bool is_weighed) {
+  const std::vector<Segment> segments = to_segments(pairs);
+  const auto given = given_search(queries, k, recall, ef, filter, n_threads, executor,
+                                  is_weighed ? std::numeric_limits<std::size_t>::max() : kManyPlaces);
+  if (!given || (needs_filter(given->effort.executor) && !given->options.filter)) return std::nullopt;
+  require_some(segments);
+  if (given->queries.dim != dim_of(segments[0])) return std::nullopt;
+  return collect(given->queries, given->k, metric_of(segments[0]), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+    return search(segments, given->queries, given->k, given->effort, given->options, cancel, ids, distances);
+  });
+}
+
+/// A filter for each query; ids, distances, and what was done for each group of queries that share one, by
+/// `search(queries, filters, cancel, ids, distances)`.
+template <class Search>
+py::tuple collect_each(const FloatMatrix& queries, std::size_t k, const std::vector<Filter>& filters, Search search) {
   const MatrixView rows = view(queries, "queries");
   if (k < 1) invalid("k is 0, expected at least 1");
   if (filters.size() != rows.n_rows)
@@ -128,15 +163,33 @@ py::tuple search_each(const Index& index, const FloatMatrix& queries, std::size_
   auto distances = new_matrix<float>(rows.n_rows, k);
   std::int64_t* const id_data = ids.mutable_data();
   float* const distance_data = distances.mutable_data();
-  const std::vector<SearchStats> stats = without_gil([&](Cancel& cancel) {
-    if constexpr (std::is_same_v<Index, GraphIndex>)
-      return index.search_each(rows, k, Effort{0, recall}, given, n_threads, cancel, id_data, distance_data);
-    else
-      return index.search_each(rows, k, given, n_threads, cancel, id_data, distance_data);
-  });
+  const std::vector<SearchStats> stats =
+      without_gil([&](Cancel& cancel) { return search(rows, given, cancel, id_data, distance_data); });
   py::list done;
   for (const SearchStats& each : stats) done.append(to_stats(each));
   return py::make_tuple(ids, distances, done);
+}
+
+template <class Index>
+py::tuple search_each(const Index& index, const FloatMatrix& queries, std::size_t k, double recall,
+                      const std::vector<Filter>& filters, std::size_t n_threads) {
+  return collect_each(queries, k, filters,
+                      [&](MatrixView rows, std::span<const Bitmap* const> given, Cancel& cancel, auto* ids, auto* distances) {
+                        if constexpr (std::is_same_v<Index, GraphIndex>)
+                          return index.search_each(rows, k, Effort{0, recall}, given, n_threads, cancel, ids, distances);
+                        else
+                          return index.search_each(rows, k, given, n_threads, cancel, ids, distances);
+                      });
+}
+
+py::tuple search_segments_each(const py::list& pairs, const FloatMatrix& queries, std::size_t k, double recall,
+                               const std::vector<Filter>& filters, std::size_t n_threads) {
+  const std::vector<Segment> segments = to_segments(pairs);
+  require_some(segments);
+  return collect_each(queries, k, filters,
+                      [&](MatrixView rows, std::span<const Bitmap* const> given, Cancel& cancel, auto* ids, auto* distances) {
+                        return search_each(segments, rows, k, Effort{0, recall}, given, n_threads, cancel, ids, distances);
+                      });
 }
 
 /// Stored bytes of a dtype as rows of a matrix; bfloat16 comes as uint16.
@@ -398,8 +451,13 @@ void bind_index(py::module_& module) {
       py::arg("queries").noconvert(), py::arg("vectors"), py::arg("dtype"), py::arg("k"), py::arg("metric"), py::arg("filter"),
       py::arg("n_threads"), py::arg("strategy"));
 
-  module.def("merge_hits", &merge, py::arg("ids"), py::arg("distances"), py::arg("k"),
-             "The first k of the results of several indexes, for each query: (ids, distances).");
+  module.def(
+      "search_segments", &search_segments, py::arg("segments"), py::arg("queries"), py::arg("k"), py::arg("recall"),
+      py::arg("ef"), py::arg("filter"), py::arg("n_threads"), py::arg("executor"), py::arg("is_weighed"),
+      "Several indexes as one, each with the rows that are there, None: all, of all; as search_as_given. The filter is over "
+      "all rows of all. `is_weighed`: results of any size.");
+  module.def("search_segments_each", &search_segments_each, py::arg("segments"), py::arg("queries").noconvert(), py::arg("k"),
+             py::arg("recall"), py::arg("filters"), py::arg("n_threads"));
 }
 
 }  // namespace engine::bindings

@@ -18,7 +18,8 @@ __all__: list[str] = [
     "isa",
     "kernels",
     "maxsim",
-    "merge_hits",
+    "search_segments",
+    "search_segments_each",
     "supported_isas",
     "topk",
 ]
@@ -470,15 +471,29 @@ def maxsim(
     Sums over the rows of each query of the largest dot product with a row of each listed item, (n_queries, n_listed).
     """
 
-def merge_hits(
-    ids: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.int64]],
-    distances: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.float32]],
-    k: typing.SupportsInt | typing.SupportsIndex,
-) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+def search_segments(
+    segments: list,
+    queries: typing.Any,
+    k: typing.Any,
+    recall: typing.Any,
+    ef: typing.Any,
+    filter: typing.Any,
+    n_threads: typing.Any,
+    executor: typing.Any,
+    is_weighed: bool,
+) -> engine.types.SearchResult | None:
     """
-    The first k of the results of several indexes, for each query: (ids, distances).
+    Several indexes as one, each with the rows that are there, None: all, of all; as search_as_given. The filter is over all rows of all. `is_weighed`: results of any size.
     """
 
+def search_segments_each(
+    segments: list,
+    queries: numpy.typing.NDArray[numpy.float32],
+    k: typing.SupportsInt | typing.SupportsIndex,
+    recall: typing.SupportsFloat | typing.SupportsIndex,
+    filters: collections.abc.Sequence[Bitmap | None],
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple: ...
 def supported_isas() -> list[str]:
     """
     Those that this machine can run, slowest first.

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import Bitmap, merge_hits
-from ._validate import as_array, as_choice, as_finite, as_ids, as_k, as_matrix
+from ._core import Bitmap, ExactIndex, GraphIndex, search_segments, search_segments_each
+from ._validate import as_array, as_choice, as_count, as_finite, as_ids, as_k, as_matrix, as_threads, refuse_infinite
 from .exact import as_bitmap
 from .exceptions import CorruptIndexError, InvalidArgumentError, NotBuiltError
-from .index import EXECUTORS, UNFILTERED, Filter, Index, _restore
-from .types import Calibrated, Executor, IndexKind, Plan, RangeResult, SearchResult, together
+from .index import EXECUTORS, RECALL, UNFILTERED, Filter, Index, _restore
+from .types import Calibrated, Executor, IndexKind, Plan, RangeResult, SearchResult, SearchStats, together
 
 __all__ = ["Segment", "Segments"]
 
@@ -69,6 +69,12 @@ class Segment:
         if self._live is None or len(self._live) != len(self):
             self._live = Bitmap(~self.gone) if self.n_gone else Bitmap(np.ones(len(self), np.bool_))
         return self._live
+
+    def there(self, rows: Bitmap | None) -> Bitmap | None:
+        """Of `rows`, None: all, those that are there; None: all that the index has."""
+        if not self.n_gone:
+            return rows
+        return self.live if rows is None else rows & self.live
 
     def bury(self, rows: NDArray[np.int64]) -> None:
         """Rows, each of them there, are gone from now on."""
@@ -360,60 +366,60 @@ class Segments(Index):
         executor: Executor = "auto",
     ) -> SearchResult:
         as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
-        self._effort(recall, ef)  # segments without links are not told of `ef`
-        if len(self.segments) != 1:  # one looks itself
-            k = as_k(k, len(as_matrix(queries, "queries", dim=self.dim, check=False)))
-        allowed = self._bitmap(filter)
-        asked = self._asked(allowed)
-        several = len(asked) > 1
-        found = []
-        for segment, rows in asked:
-            graph = segment.index.kind == "graph"
-            how: Executor = executor if graph and (rows is not None or executor == "exact") else "auto"
-            found.append(
-                segment.index.search(
-                    queries,
-                    min(k, len(segment)) if several else k,
-                    recall=recall,
-                    ef=ef if graph else None,
-                    filter=rows,
-                    n_threads=n_threads,
-                    executor=how,
-                )
-            )
-        share = 1.0 if allowed is None else allowed.count() / len(self)
-        if not several and found[0].stats.selectivity == share:
-            return found[0]
-        if several:
-            ids, distances = merge_hits([each.ids for each in found], [each.distances for each in found], k)
-        else:
-            ids, distances = found[0]
-        return SearchResult(ids, distances, self.metric, together([e.stats for e in found])._replace(selectivity=share))
+        return self._among(queries, k, self._allowed(filter), recall, ef, n_threads, executor)
 
-    def _search_each(
-        self, queries: NDArray[np.float32], k: int, filters: list[Bitmap | None], recall: float | None
+    def _search_allowed(
+        self, queries: NDArray[Any], k: int, allowed: Bitmap | None, recall: float | None
     ) -> SearchResult:
-        queries = as_matrix(queries, "queries", dim=self.dim)
-        k = as_k(k, len(queries))
-        groups: dict[int, list[int]] = {}
-        for query, each in enumerate(filters):
-            groups.setdefault(id(each), []).append(query)
-        ids = np.empty((len(queries), k), np.int64)
-        distances = np.empty(ids.shape, np.float32)
-        stats = []
-        for rows in groups.values():
-            found = self.search(queries[rows], k, recall=recall, filter=filters[rows[0]])
-            ids[rows], distances[rows] = found
-            stats.append(found.stats)
-        return SearchResult(ids, distances, self.metric, together(stats))
+        return self._among(queries, k, allowed, recall)
+
+    def _among(
+        self,
+        queries: ArrayLike,
+        k: int,
+        allowed: Bitmap | None,
+        recall: float | None,
+        ef: int | None = None,
+        n_threads: int | None = None,
+        executor: Executor = "auto",
+    ) -> SearchResult:
+        """A search among places, None: all; rows that are gone are not found."""
+        if recall is None and ef is None:
+            recall = RECALL
+        elif ef is not None:
+            self._effort(recall, ef)
+        n_threads = self._n_threads if n_threads is None else n_threads
+        parts = self._parts()
+        try:
+            found = search_segments(parts, queries, k, recall, ef, allowed, n_threads, executor, False)
+            if found is None:  # an argument is not yet what the core takes, or wrong
+                points = as_matrix(queries, "queries", dim=self.dim, check=False)
+                k, n_threads = as_k(k, len(points)), as_threads(n_threads)
+                recall, ef = (self._effort(recall, ef)[1], None) if ef is None else (None, as_count(ef, "ef"))
+                found = search_segments(parts, points, k, recall, ef, allowed, n_threads, executor, True)
+        except InvalidArgumentError:
+            refuse_infinite(queries, "queries")  # says which number it was, where one was not finite
+            raise
+        assert found is not None
+        return found
+
+    def _each(
+        self, queries: NDArray[np.float32], k: int, recall: float, filters: list[Bitmap | None]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], list[SearchStats]]:
+        return search_segments_each(self._parts(), queries, k, recall, filters, self._n_threads)
+
+    def _parts(self) -> list[tuple[ExactIndex | GraphIndex, Bitmap | None]]:
+        """As the core takes them."""
+        return [(segment.index._core, segment.live if segment.n_gone else None) for segment in self.segments]
 
     def range_search(
         self, queries: ArrayLike, radius: float, *, filter: Filter | None = None, n_threads: int | None = None
     ) -> RangeResult:
         points = as_matrix(queries, "queries", dim=self.dim, check=False)
         as_finite(radius, "radius")
-        allowed = self._bitmap(filter)
-        found = [s.index.range_search(queries, radius, filter=r, n_threads=n_threads) for s, r in self._asked(allowed)]
+        allowed = self._allowed(filter)
+        asked = [(segment.index, segment.there(rows)) for segment, rows in self._asked(allowed)]
+        found = [index.range_search(queries, radius, filter=rows, n_threads=n_threads) for index, rows in asked]
         query = np.concatenate([np.repeat(np.arange(len(points)), np.diff(each.offsets)) for each in found])
         ids = np.concatenate([each.ids for each in found])
         distances = np.concatenate([each.distances for each in found])
@@ -428,44 +434,41 @@ class Segments(Index):
     ) -> Plan:
         if not len(self):
             return super().explain(k, recall=recall, n_queries=n_queries)
-        asked = self._asked(self._bitmap(filter))
+        asked = self._asked(self._allowed(filter))
         largest, rows = max(asked, key=lambda each: len(each[0]))
+        rows = None if rows is None else largest.there(rows)
         plan = largest.index.explain(k, recall=recall, filter=rows, n_queries=n_queries)
         others = sum(segment.n_live for segment, _ in asked) - largest.n_live
         reason = f"{plan.reason}; {others} rows of {len(asked) - 1} other segments exactly" if others else plan.reason
         return replace(plan, kind=self.kind, reason=reason)
 
-    def rows_of(self, ids: NDArray[np.int64]) -> Bitmap:
-        """As the core has it."""
-        places = Bitmap.from_rows(self.n_places, self.places_of(ids))
-        return places.compress(self.live) if self.n_dead else places
-
     def _bitmap(self, filter: Filter | None) -> Bitmap | None:
+        places = self._allowed(filter)
+        return places.compress(self.live) if places is not None and self.n_dead else places
+
+    def _allowed(self, filter: Filter | None) -> Bitmap | None:
+        """The places that `filter` lets pass, if they are not gone."""
         if filter is None:
             return None
         if not isinstance(filter, Bitmap):
             array = as_array(filter, "filter")
             if array.dtype != np.bool_:
-                return self.rows_of(as_ids(array, "filter"))
+                return Bitmap.from_rows(self.n_places, self.places_of(as_ids(array, "filter")))
             filter = array
-        return as_bitmap(filter, len(self), "filter")
+        rows = as_bitmap(filter, len(self), "filter")
+        return rows.spread(self.live) if self.n_dead else rows
 
     def _asked(self, allowed: Bitmap | None) -> list[tuple[Segment, Bitmap | None]]:
-        """The segments that a search must look into, with the rows that it may find there; at least one."""
+        """The segments that a search must look into, with the rows that it may find there, None: all; at least one."""
         if not len(self):
             raise NotBuiltError("there are no vectors to search: add some first")
-        if allowed is not None and self.n_dead:
-            allowed = allowed.spread(self.live)
-        if allowed is not None and len(self.segments) == 1:
+        if len(self.segments) == 1:
             return [(self.segments[0], allowed)]
         asked: list[tuple[Segment, Bitmap | None]] = []
         for start, segment in self.starts():
-            if allowed is not None:
-                rows = allowed.slice(start, start + len(segment))
-                if rows.count():
-                    asked.append((segment, rows))
-            elif segment.n_live:
-                asked.append((segment, segment.live if segment.n_gone else None))
+            rows = None if allowed is None else allowed.slice(start, start + len(segment))
+            if segment.n_live if rows is None else rows.count():
+                asked.append((segment, rows))
         return asked or [(self.segments[0], Bitmap(np.zeros(len(self.segments[0]), np.bool_)))]
 
     # ---- facts

@@ -114,6 +114,10 @@ class Table:
         rows = self.attributes.where(predicate)
         return rows.compress(self._live()) if self._index.n_dead else rows
 
+    def allowed(self, predicate: object) -> Bitmap:
+        """The same as `Index._search_allowed` takes it."""
+        return self.where(predicate)
+
     def count(self, predicate: object) -> int:
         """Number of rows for which `predicate` is true."""
         self.check()
@@ -228,6 +232,10 @@ class SegmentTable(Table):
             raise
         self._index.replace(old, merged)
         self._n_changes = self._index._n_changes
+
+    def allowed(self, predicate: object) -> Bitmap:
+        self.check()
+        return self.attributes.where(predicate)
 
     def _live(self) -> Bitmap:
         return self._index.live

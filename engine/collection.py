@@ -713,7 +713,7 @@ class Collection:
         keys = None if ids is None else as_ids(ids)
         with self._writing():
             if keys is None:
-                allowed = self._allowed(filter)
+                allowed = self._rows(filter)
                 keys = self.index.ids[allowed.rows() if allowed is not None else slice(None)]
             return self._table.remove(np.unique(keys))
 
@@ -735,7 +735,7 @@ class Collection:
         with self._lock.reading():
             if is_condition(filter):
                 return self._table.count(filter)
-            allowed = self._allowed(filter)
+            allowed = self._rows(filter)
             return len(self) if allowed is None else allowed.count()
 
     def to_arrow(self) -> Any:
@@ -823,13 +823,13 @@ class Collection:
             if isinstance(filter, (list, tuple)) and any(each is None or is_condition(each) for each in filter):
                 result = self._search_each(vectors, k, filter, recall)
             else:
-                result = self.index.search(vectors, k, recall=recall, filter=self._allowed(filter))
+                result = self.index._search_allowed(vectors, k, self._allowed(filter), recall)
             return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
 
     def explain(self, k: int = 10, *, filter: Filter | Condition | None = None, recall: float | None = None) -> Plan:
         """Say how `search` would run, without running it; the arguments are those of `search`."""
         with self._lock.reading():
-            return self.index.explain(k, recall=recall, filter=self._allowed(filter))
+            return self.index.explain(k, recall=recall, filter=self._rows(filter))
 
     def _search_each(self, vectors: NDArray[Any], k: int, filters: Sequence[Any], recall: float | None) -> SearchResult:
         """A search with a filter for each query."""
@@ -845,7 +845,7 @@ class Collection:
                 raise InvalidArgumentError(f"filter[{query}] is {show(each)}, expected a predicate or None")
             predicate = None if each is None else as_predicate(each).canonical
             if predicate not in known:
-                known[predicate] = rows = self._table.where(predicate)
+                known[predicate] = rows = self._table.allowed(predicate)
                 nbytes += rows.nbytes
             allowed.append(known[predicate])
             if nbytes > MOST_BITMAP_BYTES or query == len(filters) - 1:
@@ -857,6 +857,10 @@ class Collection:
         return SearchResult(ids, distances, self.index.metric, together([each.stats for each in found]))
 
     def _allowed(self, filter: Any) -> Bitmap | None:
+        """What `filter` lets pass, as searches of the index take it; None: all."""
+        return self._table.allowed(filter) if is_condition(filter) else self.index._allowed(filter)
+
+    def _rows(self, filter: Any) -> Bitmap | None:
         """The rows of the index that `filter` lets pass; None: all."""
         return self._table.where(filter) if is_condition(filter) else self.index._bitmap(filter)
 

@@ -37,6 +37,7 @@ from .types import (
     Plan,
     RangeResult,
     SearchResult,
+    SearchStats,
     VectorDtype,
     together,
 )
@@ -434,6 +435,12 @@ class Index:
             refuse_infinite(queries, "queries")
             raise
 
+    def _search_allowed(
+        self, queries: NDArray[Any], k: int, allowed: _core.Bitmap | None, recall: float | None
+    ) -> SearchResult:
+        """A search among what `_allowed` gave."""
+        return self.search(queries, k, recall=recall, filter=allowed)
+
     def _search_each(
         self, queries: NDArray[np.float32], k: int, filters: list[_core.Bitmap | None], recall: float | None
     ) -> SearchResult:
@@ -442,11 +449,16 @@ class Index:
         k = as_k(k, len(queries))
         _, recall = self._effort(recall, None)
         try:
-            ids, distances, stats = self._core.search_each(queries, k, recall, filters, self._n_threads)
+            ids, distances, stats = self._each(queries, k, recall, filters)
         except InvalidArgumentError:
             refuse_infinite(queries, "queries")
             raise
         return SearchResult(ids, distances, self.metric, together(stats))
+
+    def _each(
+        self, queries: NDArray[np.float32], k: int, recall: float, filters: list[_core.Bitmap | None]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], list[SearchStats]]:
+        return self._core.search_each(queries, k, recall, filters, self._n_threads)
 
     def _effort(self, recall: float | None, ef: int | None) -> tuple[int, float]:
         """The `ef` and the recall that were asked for; `ef` is 0 where a recall was."""
@@ -597,6 +609,10 @@ class Index:
             refuse_infinite(queries, "queries")
             raise
         return RangeResult(offsets, ids, distances, self._metric, stats)
+
+    def _allowed(self, filter: Filter | None) -> _core.Bitmap | None:
+        """What `_search_allowed` and `_search_each` take for a filter."""
+        return self._bitmap(filter)
 
     def _bitmap(self, filter: Filter | None) -> _core.Bitmap | None:
         if filter is None:

@@ -577,18 +577,21 @@ SearchStats run(const Corpus& given, MatrixView queries, std::size_t k, const Si
 
 }  // namespace
 
-void check(const Corpus& corpus, MatrixView queries, double* squared) {
-  if (queries.dim != corpus.rows.dim)
-    invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(corpus.rows.dim));
+void check(std::size_t dim, Metric metric, MatrixView queries, double* squared) {
+  if (queries.dim != dim) invalid("queries have dim " + std::to_string(queries.dim) + ", expected " + std::to_string(dim));
   if (queries.n_rows == 0) invalid("queries has no rows, expected at least one");
-  if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   for (std::size_t q = 0; q < queries.n_rows; ++q) {
     const double length = kernels::active().squared_norm[0](queries.row(q), queries.dim);
     const auto name = [q] { return "queries[" + std::to_string(q) + "]"; };
     if (!std::isfinite(length)) invalid(name() + " holds NaN or Inf, expected finite numbers");
-    if (length == 0 && corpus.metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
+    if (length == 0 && metric == Metric::cosine) invalid(name() + " is a zero vector, which has no cosine");
     if (squared) squared[q] = length;
   }
+}
+
+void check(const Corpus& corpus, MatrixView queries, double* squared) {
+  check(corpus.rows.dim, corpus.metric, queries, squared);
+  if (corpus.rows.n_rows == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
 }
 
 SearchStats search(const Corpus& corpus, MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel,

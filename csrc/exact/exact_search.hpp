@@ -19,8 +19,10 @@ struct Corpus {
   const std::int64_t* ids = nullptr;
 };
 
-/// Refuses queries that do not fit the corpus, are not finite, or zero under cosine; and an empty corpus. Writes the squared
-/// lengths of the queries where they are asked for.
+/// Refuses queries that do not fit, are not finite, or zero under cosine. Writes the squared lengths of the queries where they
+/// are asked for.
+void check(std::size_t dim, Metric metric, MatrixView queries, double* squared = nullptr);
+/// And an empty corpus.
 void check(const Corpus& corpus, MatrixView queries, double* squared = nullptr);
 
 /// The `k` nearest rows of each query, written to `ids` and `distances` (n_queries x k). Every strategy gives the same answer.

@@ -10,20 +10,29 @@
 
 #include "engine/bitmap.hpp"
 #include "engine/error.hpp"
+#include "engine/search.hpp"
 
 namespace engine {
 
-/// A filter over live rows as one over all visible rows; null: all that live.
+/// The rows that a search may find, over all visible ones.
 class Allowed {
  public:
-  /// `dead` has a bit for each of the visible rows.
-  Allowed(const Bitmap* filter, const Bitmap& dead) : rows_(filter), n_visible_(dead.size()) {
-    const std::size_t n_live = n_visible_ - dead.count();
-    if (filter) check_fits(*filter, n_live);
-    if (n_live == n_visible_) return;
-    own_ = ~dead;
+  /// What the filter lets pass of the rows that live, or of `options.live` where that is given; without a filter these.
+  /// `dead`: null, or a bit for each of the visible rows.
+  Allowed(const SearchOptions& options, std::size_t n_visible, const Bitmap* dead) : n_visible_(n_visible) {
+    const Bitmap *const filter = options.filter, *live = options.live;
+    if (live) check_fits(*live, n_visible);
+    if (dead && dead->count()) {
+      own_live_ = ~*dead;
+      if (live) *own_live_ &= *live;
+      live = &*own_live_;
+    }
+    n_live_ = live ? live->count() : n_visible;
+    if (filter) check_fits(*filter, options.live ? n_visible : n_live_);
+    rows_ = filter ? filter : live;
+    if (!filter || !live) return;
+    own_ = options.live ? *filter & *live : filter->spread(*live);
     rows_ = &*own_;
-    if (filter) own_ = filter->spread(*own_);
   }
   Allowed(const Allowed&) = delete;
   Allowed& operator=(const Allowed&) = delete;
@@ -31,6 +40,9 @@ class Allowed {
   /// Null where all visible rows pass.
   const Bitmap* rows() const noexcept { return rows_; }
   std::size_t count() const noexcept { return rows_ ? rows_->count() : n_visible_; }
+  std::size_t n_live() const noexcept { return n_live_; }
+  /// Of the rows that live; 1 where there are none.
+  double share() const noexcept { return n_live_ ? static_cast<double>(count()) / static_cast<double>(n_live_) : 1; }
   /// At most `n` of them, from places evenly spread; takes time for few words where many pass.
   std::vector<std::uint32_t> sample(std::size_t n) const {
     std::vector<std::uint32_t> rows;
@@ -56,9 +68,9 @@ class Allowed {
  private:
   std::uint64_t word(std::size_t i) const noexcept { return rows_ ? rows_->word(i) : 1; }
 
-  std::optional<Bitmap> own_;
+  std::optional<Bitmap> own_live_, own_;
   const Bitmap* rows_;
-  std::size_t n_visible_;
+  std::size_t n_visible_, n_live_;
 };
 
 }  // namespace engine

@@ -4,6 +4,7 @@
 #include <shared_mutex>
 
 #include "exact/exact_search.hpp"
+#include "index/allowed.hpp"
 #include "index/search_each.hpp"
 #include "index/store.hpp"
 #include "util/fair_mutex.hpp"
@@ -82,7 +83,12 @@ Bitmap ExactIndex::rows_of(std::span<const std::int64_t> ids) const {
 SearchStats ExactIndex::search(MatrixView queries, std::size_t k, const SearchOptions& options, Cancel& cancel, std::int64_t* ids,
                                float* distances) const {
   std::shared_lock lock(state_->mutex);
-  return exact::search(state_->corpus(), queries, k, options, cancel, ids, distances);
+  const Allowed allowed(options, state_->size(), nullptr);
+  SearchOptions own = options;
+  own.filter = allowed.rows();
+  SearchStats stats = exact::search(state_->corpus(), queries, k, own, cancel, ids, distances);
+  stats.selectivity = allowed.share();
+  return stats;
 }
 
 std::vector<SearchStats> ExactIndex::search_each(MatrixView queries, std::size_t k, std::span<const Bitmap* const> filters,

@@ -187,14 +187,14 @@ std::vector<SearchStats> GraphIndex::search_each(MatrixView queries, std::size_t
 
 Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {
   std::shared_lock lock(state_->mutex);
-  check_fits(filter, state_->n_live());
-  return state_->plan(k, effort, &filter, n_queries, true);
+  const SearchOptions options{.filter = &filter};
+  return state_->plan(k, effort, Allowed(options, state_->n_visible, &state_->dead), true, n_queries, true);
 }
 
 RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {
   std::shared_lock lock(state_->mutex);
   if (state_->n_live() == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
-  const Allowed allowed(options.filter, state_->dead);
+  const Allowed allowed(options, state_->n_visible, &state_->dead);
   SearchOptions own = options;
   own.filter = allowed.rows();
   return exact::search_range(state_->visible(), queries, radius, own, cancel);

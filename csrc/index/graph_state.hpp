@@ -61,7 +61,8 @@ struct GraphIndex::State : Store {
 
   /// Without a filter every row counts, and a walk is a sweep that need not look far; rows that are dead, or that an add has yet
   /// to show, take places in it.
-  Plan plan(std::size_t k, const Effort& effort, const Bitmap* filter, std::size_t n_queries, bool explain = false) const;
+  Plan plan(std::size_t k, const Effort& effort, const Allowed& passes, bool is_filtered, std::size_t n_queries,
+            bool explain = false) const;
   SearchStats search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options, Cancel& cancel,
                      std::int64_t* found, float* distances) const;
   SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows, Cancel& cancel,

@@ -19,10 +19,11 @@ struct SearchOptions {
   const Bitmap* filter = nullptr;  // rows allowed; null: all
   std::size_t n_threads = 1;
   Strategy strategy = Strategy::automatic;
+  const Bitmap* live = nullptr;  // over all rows that are kept: those that are there, and `filter` is over all of them too
 };
 
 struct SearchStats {
-  std::string_view strategy;  // a literal, as is the executor
+  std::string_view strategy;  // a literal, as is the executor, or kept for good
   std::uint64_t n_scored = 0;
   std::uint64_t n_rescored = 0;
   double selectivity = 1;
