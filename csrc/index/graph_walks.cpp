@@ -216,7 +216,8 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed&
       n_linked > 4 * n_live)
     return {};
   const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
-  Plan plan = plan::make_plan(facts, Executor::sweep);  // for queries around which more are dead than anywhere
+  Plan plan;
+  if (passes.rows()) plan = plan::make_plan(facts, Executor::sweep);  // for queries around which more are dead than anywhere
   plan.executor = Executor::sweep;
   plan.recall = effort.ef ? 0 : recall;
   plan.n_nearest = with_others(facts.k);
