@@ -47,7 +47,7 @@ struct ResultTypes {
   }
 };
 
-/// One object for each literal of the core, found by where that lies; needs the GIL.
+/// One object for each literal of the core, and what it keeps for good, found by where that lies; needs the GIL.
 inline py::object literal(std::string_view text) {
   using Known = std::vector<std::pair<const char*, py::object>>;
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Known> storage;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,12 +69,6 @@ class Segment:
         if self._live is None or len(self._live) != len(self):
             self._live = Bitmap(~self.gone) if self.n_gone else Bitmap(np.ones(len(self), np.bool_))
         return self._live
-
-    def there(self, rows: Bitmap | None) -> Bitmap | None:
-        """Of `rows`, None: all, those that are there; None: all that the index has."""
-        if not self.n_gone:
-            return rows
-        return self.live if rows is None else rows & self.live
 
     def bury(self, rows: NDArray[np.int64]) -> None:
         """Rows, each of them there, are gone from now on."""
@@ -365,8 +359,9 @@ class Segments(Index):
         n_threads: int | None = None,
         executor: Executor = "auto",
     ) -> SearchResult:
-        as_choice(executor, "executor", EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED)
-        return self._among(queries, k, self._allowed(filter), recall, ef, n_threads, executor)
+        ways = EXECUTORS if self.kind == "graph" and filter is not None else UNFILTERED
+        way = cast("Executor", as_choice(executor, "executor", ways))
+        return self._among(queries, k, self._allowed(filter), recall, ef, n_threads, way)
 
     def _search_allowed(
         self, queries: NDArray[Any], k: int, allowed: Bitmap | None, recall: float | None
@@ -418,8 +413,8 @@ class Segments(Index):
         points = as_matrix(queries, "queries", dim=self.dim, check=False)
         as_finite(radius, "radius")
         allowed = self._allowed(filter)
-        asked = [(segment.index, segment.there(rows)) for segment, rows in self._asked(allowed)]
-        found = [index.range_search(queries, radius, filter=rows, n_threads=n_threads) for index, rows in asked]
+        asked = self._asked(allowed)
+        found = [s.index.range_search(queries, radius, filter=rows, n_threads=n_threads) for s, rows in asked]
         query = np.concatenate([np.repeat(np.arange(len(points)), np.diff(each.offsets)) for each in found])
         ids = np.concatenate([each.ids for each in found])
         distances = np.concatenate([each.distances for each in found])
@@ -436,7 +431,6 @@ class Segments(Index):
             return super().explain(k, recall=recall, n_queries=n_queries)
         asked = self._asked(self._allowed(filter))
         largest, rows = max(asked, key=lambda each: len(each[0]))
-        rows = None if rows is None else largest.there(rows)
         plan = largest.index.explain(k, recall=recall, filter=rows, n_queries=n_queries)
         others = sum(segment.n_live for segment, _ in asked) - largest.n_live
         reason = f"{plan.reason}; {others} rows of {len(asked) - 1} other segments exactly" if others else plan.reason
@@ -447,7 +441,7 @@ class Segments(Index):
         return places.compress(self.live) if places is not None and self.n_dead else places
 
     def _allowed(self, filter: Filter | None) -> Bitmap | None:
-        """The places that `filter` lets pass, if they are not gone."""
+        """The places that `filter` lets pass, none of them gone."""
         if filter is None:
             return None
         if not isinstance(filter, Bitmap):
@@ -459,9 +453,11 @@ class Segments(Index):
         return rows.spread(self.live) if self.n_dead else rows
 
     def _asked(self, allowed: Bitmap | None) -> list[tuple[Segment, Bitmap | None]]:
-        """The segments that a search must look into, with the rows that it may find there, None: all; at least one."""
+        """The segments to look into, with the rows to find there, None: all. `allowed` has none that are gone."""
         if not len(self):
             raise NotBuiltError("there are no vectors to search: add some first")
+        if allowed is None and self.n_dead:
+            allowed = self.live
         if len(self.segments) == 1:
             return [(self.segments[0], allowed)]
         asked: list[tuple[Segment, Bitmap | None]] = []

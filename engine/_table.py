@@ -115,7 +115,7 @@ class Table:
         return rows.compress(self._live()) if self._index.n_dead else rows
 
     def allowed(self, predicate: object) -> Bitmap:
-        """The same as `Index._search_allowed` takes it."""
+        """The same as `Index._search_allowed` takes it: over places, of which it may hold some that are gone."""
         return self.where(predicate)
 
     def count(self, predicate: object) -> int:

@@ -52,7 +52,7 @@ def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     """`value` if it is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgumentError(f"{name} is {show(value)}, expected one of {', '.join(map(repr, choices))}")
-    return value
+    return choices[choices.index(value)]  # a str, whatever else `value` is
 
 
 def as_count(value: object, name: str, *, most: int = 2**31 - 1) -> int:

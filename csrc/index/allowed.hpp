@@ -29,6 +29,7 @@ class Allowed {
     }
     n_live_ = live ? live->count() : n_visible;
     if (filter) check_fits(*filter, options.live ? n_visible : n_live_);
+    filters_ = filter || n_visible - n_live_ > n_visible / 8;
     rows_ = filter ? filter : live;
     if (!filter || !live) return;
     own_ = options.live ? *filter & *live : filter->spread(*live);
@@ -41,6 +42,8 @@ class Allowed {
   const Bitmap* rows() const noexcept { return rows_; }
   std::size_t count() const noexcept { return rows_ ? rows_->count() : n_visible_; }
   std::size_t n_live() const noexcept { return n_live_; }
+  /// Whether it keeps out so much that walks need more room than those measured: by a filter, or since many rows are gone.
+  bool filters() const noexcept { return filters_; }
   /// Of the rows that live; 1 where there are none.
   double share() const noexcept { return n_live_ ? static_cast<double>(count()) / static_cast<double>(n_live_) : 1; }
   /// At most `n` of them, from places evenly spread; takes time for few words where many pass.
@@ -71,6 +74,7 @@ class Allowed {
   std::optional<Bitmap> own_live_, own_;
   const Bitmap* rows_;
   std::size_t n_visible_, n_live_;
+  bool filters_;
 };
 
 }  // namespace engine

@@ -105,7 +105,10 @@ std::vector<SearchStats> ExactIndex::search_each(MatrixView queries, std::size_t
 
 RangeHits ExactIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {
   std::shared_lock lock(state_->mutex);
-  return exact::search_range(state_->corpus(), queries, radius, options, cancel);
+  const Allowed allowed(options, state_->size(), nullptr);
+  SearchOptions own = options;
+  own.filter = allowed.rows();
+  return exact::search_range(state_->corpus(), queries, radius, own, cancel);
 }
 
 std::vector<Part> ExactIndex::parts() const {

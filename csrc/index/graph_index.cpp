@@ -188,7 +188,7 @@ std::vector<SearchStats> GraphIndex::search_each(MatrixView queries, std::size_t
 Plan GraphIndex::plan(std::size_t k, const Effort& effort, const Bitmap& filter, std::size_t n_queries) const {
   std::shared_lock lock(state_->mutex);
   const SearchOptions options{.filter = &filter};
-  return state_->plan(k, effort, Allowed(options, state_->n_visible, &state_->dead), true, n_queries, true);
+  return state_->plan(k, effort, Allowed(options, state_->n_visible, &state_->dead), n_queries, true);
 }
 
 RangeHits GraphIndex::range_search(MatrixView queries, double radius, const SearchOptions& options, Cancel& cancel) const {

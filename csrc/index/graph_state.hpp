@@ -59,15 +59,14 @@ struct GraphIndex::State : Store {
 
   // graph_walks.cpp
 
-  /// Without a filter every row counts, and a walk is a sweep that need not look far; rows that are dead, or that an add has yet
-  /// to show, take places in it.
-  Plan plan(std::size_t k, const Effort& effort, const Allowed& passes, bool is_filtered, std::size_t n_queries,
-            bool explain = false) const;
+  /// Where nothing filters every row counts, and a walk is a sweep that need not look far; the odd row that is dead, or that an
+  /// add has yet to show, takes a place in it.
+  Plan plan(std::size_t k, const Effort& effort, const Allowed& passes, std::size_t n_queries, bool explain = false) const;
   SearchStats search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options, Cancel& cancel,
                      std::int64_t* found, float* distances) const;
   SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows, Cancel& cancel,
                       std::int64_t* found, float* distances) const;
-  /// A query for which a sweep finds too little is walked for among the rows that pass, and searched exactly where that does.
+  /// A query for which a sweep finds too little is swept or walked for further, and searched exactly where that finds too little.
   SearchStats by_walks(MatrixView queries, std::size_t k, const Plan& plan, const SearchOptions& options, const Allowed& passes,
                        Cancel& cancel, std::int64_t* found, float* distances) const;
   /// By what was measured; 0 where nothing reached the recall.

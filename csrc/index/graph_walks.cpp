@@ -185,13 +185,13 @@ std::vector<Hit> GraphIndex::State::rescore(const float* query, const graph::Poo
   return hits.take_sorted();
 }
 
-Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed& passes, bool is_filtered, std::size_t n_queries,
+Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed& passes, std::size_t n_queries,
                              bool explain) const {
   const std::size_t n_live = passes.n_live(), n_linked = links.size();
-  const bool is_few = is_filtered && effort.executor == Executor::automatic && passes.count() <= plan::kFew;
+  const bool is_few = passes.filters() && effort.executor == Executor::automatic && passes.count() <= plan::kFew;
   if (is_few && !explain) return {};  // exact; nobody reads what that costs
   // The k nearest that pass are others for every filter than those measured: a third of a miss is kept in reserve.
-  const double recall = is_filtered ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
+  const double recall = passes.filters() ? 1 - (1 - effort.recall) / 1.5 : effort.recall;
   const auto ef_of = [&](std::size_t n) {
     const std::size_t ef = std::min(effort.ef, n_linked);
     return ef ? std::max(ef, ef * n / k) : ef_for(n, recall);
@@ -202,34 +202,30 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed&
   facts.is_fast = neighbours.has_value();
   if (walkable() && !is_few) {
     facts.ef = ef_of(k);
-    facts.ef_sweep = ef_of(plan::n_nearest(facts));
+    if (passes.rows()) facts.ef_sweep = ef_of(plan::n_nearest(facts));
   }
-  if (is_filtered) {
-    Plan plan = plan::make_plan(facts, effort.executor);
-    plan.recall = effort.ef ? 0 : recall;
-    if (explain) plan.reason = plan::reason(facts, effort.executor);
-    return plan;
+  if (!passes.filters()) {
+    if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
+      invalid("executor is given without a filter, expected 'auto' or 'exact'");
+    if (effort.executor == Executor::exact || facts.ef == 0 || n_live <= kSmall || std::max(facts.ef, k) >= n_live) return {};
   }
-  if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
-    invalid("executor is given without a filter, expected 'auto' or 'exact'");
-  if (effort.executor == Executor::exact || facts.ef == 0 || n_live <= kSmall || std::max(facts.ef, k) >= n_live ||
-      n_linked > 4 * n_live)
-    return {};
-  const auto with_others = [&](std::size_t n) { return std::min(n_linked, (n * n_linked + n_live - 1) / n_live); };
   Plan plan;
-  if (passes.rows()) plan = plan::make_plan(facts, Executor::sweep);  // for queries around which more are dead than anywhere
-  plan.executor = Executor::sweep;
+  if (passes.rows()) {
+    plan = plan::make_plan(facts, effort.executor);
+    if (explain) plan.reason = plan::reason(facts, effort.executor);
+  } else {
+    plan.executor = Executor::sweep;
+    plan.n_nearest = facts.k;
+    plan.ef = facts.ef;
+  }
   plan.recall = effort.ef ? 0 : recall;
-  plan.n_nearest = with_others(facts.k);
-  plan.ef = with_others(facts.ef);
-  plan.ef_within = 0;
   return plan;
 }
 
 SearchStats GraphIndex::State::search(MatrixView queries, std::size_t k, const Effort& effort, const SearchOptions& options,
                                       Cancel& cancel, std::int64_t* found, float* distances) const {
   const Allowed allowed(options, n_visible, &dead);
-  const Plan plan = this->plan(k, effort, allowed, options.filter != nullptr, queries.n_rows);
+  const Plan plan = this->plan(k, effort, allowed, queries.n_rows);
   SearchStats stats = plan.executor == Executor::exact ? exactly(queries, k, options, allowed.rows(), cancel, found, distances)
                                                        : by_walks(queries, k, plan, options, allowed, cancel, found, distances);
   stats.selectivity = allowed.share();
@@ -272,7 +268,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       // A pool that finds the nearest `n` rows says little about those that pass only beyond.
       const std::size_t n = sweep.n_nearest();
       std::size_t n_passed = n_passing(end.pool, n, passes);
-      const bool settled = !options.filter || has_settled(end.n_late(n, sweep.ef()), n);
+      const bool settled = !passes.filters() || has_settled(end.n_late(n, sweep.ef()), n);
       if (n_passed >= reachable && settled) return found_of(sweep.n_seen());
       // Of all n nearest as many as of those that it met.
       if (n_passed < reachable) n_passed = std::min(n_passed * n / std::clamp<std::size_t>(end.pool.size(), 1, n), reachable - 1);
@@ -290,7 +286,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     constexpr graph::AcceptAll kAll;
     std::size_t n_scored = 0;
     if (sweeps) {
-      Sweep sweep(reachable, plan, passes, view(links.size()), n_around(share), options.filter && !neighbours);
+      Sweep sweep(reachable, plan, passes, view(links.size()), n_around(share), passes.filters() && !neighbours);
       const auto answer = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end, sweep)); };
       n_scored = walk(own, plan.ef, sweep.n_seen(), answer, kAll, passes.rows() ? plan.n_nearest : 0, sweep);
     } else {

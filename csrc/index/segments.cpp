@@ -25,6 +25,7 @@ std::string_view joined(std::string_view a, std::string_view b) {
   return *known.insert(std::string(a) + part.substr(0, part.size() - 1)).first;
 }
 
+/// As engine.types.together.
 SearchStats together(SearchStats all, const SearchStats& each) {
   all.strategy = joined(all.strategy, each.strategy);
   all.executor = joined(all.executor, each.executor);
@@ -41,6 +42,10 @@ struct Found {
   std::vector<std::int64_t> ids;
   std::vector<float> distances;
 };
+
+void check(const Segment& segment, MatrixView queries) {
+  std::visit([&](const auto* index) { exact::check(index->dim(), index->metric(), queries); }, segment.index);
+}
 
 SearchStats search_one(const Segment& segment, MatrixView queries, std::size_t k, Effort effort, SearchOptions options,
                        Cancel& cancel, std::int64_t* ids, float* distances) {
@@ -69,6 +74,7 @@ SearchStats search(std::span<const Segment> segments, MatrixView queries, std::s
   if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   if (segments.size() == 1) return search_one(segments[0], queries, k, effort, options, cancel, ids, distances);
   if (options.filter) check_fits(*options.filter, n_rows);
+  check(segments[0], queries);  // where nothing passes nobody else does
 
   std::vector<Found> found;
   SearchStats stats{.strategy = "plain"};  // of none that pass
@@ -101,7 +107,7 @@ SearchStats search(std::span<const Segment> segments, MatrixView queries, std::s
 std::vector<SearchStats> search_each(std::span<const Segment> segments, MatrixView queries, std::size_t k, const Effort& effort,
                                      std::span<const Bitmap* const> filters, std::size_t n_threads, Cancel& cancel,
                                      std::int64_t* ids, float* distances) {
-  std::visit([&](const auto* index) { exact::check(index->dim(), index->metric(), queries); }, segments[0].index);
+  check(segments[0], queries);
   return search_each(queries, k, filters, n_threads, cancel, ids, distances,
                      [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
                        return search(segments, own, k, effort, options, cancel, own_ids, own_distances);

@@ -19,7 +19,7 @@ struct SearchOptions {
   const Bitmap* filter = nullptr;  // rows allowed; null: all
   std::size_t n_threads = 1;
   Strategy strategy = Strategy::automatic;
-  const Bitmap* live = nullptr;  // over all rows that are kept: those that are there, and `filter` is over all of them too
+  const Bitmap* live = nullptr;  // of an index, over all rows it keeps: those that are there; `filter` is then over all, too
 };
 
 struct SearchStats {

@@ -15,7 +15,7 @@
 
 namespace engine {
 
-/// One of several indexes that are searched as one.
+/// One of several indexes that are searched as one. A graph among them holds no removed rows of its own.
 struct Segment {
   std::variant<const ExactIndex*, const GraphIndex*> index;
   const Bitmap* live;  // the rows that are there, of all; null: all are
