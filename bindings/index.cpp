@@ -2,7 +2,9 @@
 // are plainly right (given.hpp).
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
@@ -129,13 +131,6 @@ void require_some(std::span<const Segment> segments) {
   if (segments.empty()) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
 }
 
-std::size_t dim_of(const Segment& segment) {
-  return std::visit([](const auto* index) { return index->dim(); }, segment.index);
-}
-Metric metric_of(const Segment& segment) {
-  return std::visit([](const auto* index) { return index->metric(); }, segment.index);
-}
-
 std::optional<Result> search_segments(const py::list& pairs, py::handle queries, py::handle k, py::handle recall, py::handle ef,
                                       py::handle filter, py::handle n_threads, py::handle executor, bool is_weighed) {
   const std::vector<Segment> segments = to_segments(pairs);
@@ -143,8 +138,8 @@ std::optional<Result> search_segments(const py::list& pairs, py::handle queries,
                                   is_weighed ? std::numeric_limits<std::size_t>::max() : kManyPlaces);
   if (!given || (needs_filter(given->effort.executor) && !given->options.filter)) return std::nullopt;
   require_some(segments);
-  if (given->queries.dim != dim_of(segments[0])) return std::nullopt;
-  return collect(given->queries, given->k, metric_of(segments[0]), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
+  if (given->queries.dim != segments[0].dim()) return std::nullopt;
+  return collect(given->queries, given->k, segments[0].metric(), [&](Cancel& cancel, std::int64_t* ids, float* distances) {
     return search(segments, given->queries, given->k, given->effort, given->options, cancel, ids, distances);
   });
 }

@@ -92,6 +92,8 @@ struct GraphIndex::State : Store {
   // What those are made of
 
   struct End;
+  /// Whether whatever a walk meets is a result.
+  bool all_pass(const Allowed& passes) const noexcept { return !passes.filters() && passes.count() == links.size(); }
   /// Whether walks find anything: where not, searches are exact.
   bool walkable() const noexcept;
   /// Walks for a block of queries; each leaves the nearest rows it met, `ef` or `n_found` of them, for `emit(q, end)`, or what

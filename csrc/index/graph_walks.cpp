@@ -202,7 +202,7 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed&
   facts.is_fast = neighbours.has_value();
   if (walkable() && !is_few) {
     facts.ef = ef_of(k);
-    if (passes.rows()) facts.ef_sweep = ef_of(plan::n_nearest(facts));
+    if (!all_pass(passes)) facts.ef_sweep = ef_of(plan::n_nearest(facts));
   }
   if (!passes.filters()) {
     if (effort.executor == Executor::sweep || effort.executor == Executor::in_filter)
@@ -210,7 +210,7 @@ Plan GraphIndex::State::plan(std::size_t k, const Effort& effort, const Allowed&
     if (effort.executor == Executor::exact || facts.ef == 0 || n_live <= kSmall || std::max(facts.ef, k) >= n_live) return {};
   }
   Plan plan;
-  if (passes.rows()) {
+  if (!all_pass(passes)) {
     plan = plan::make_plan(facts, effort.executor);
     if (explain) plan.reason = plan::reason(facts, effort.executor);
   } else {
@@ -264,7 +264,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       const auto found_of = [&](std::size_t n_seen) {
         return rescore(own.row(q), end.pool, reachable, n_seen, passes, n_rescored);
       };
-      if (!passes.rows()) return found_of(sweep.n_seen());
+      if (all_pass(passes)) return found_of(sweep.n_seen());
       // A pool that finds the nearest `n` rows says little about those that pass only beyond.
       const std::size_t n = sweep.n_nearest();
       std::size_t n_passed = n_passing(end.pool, n, passes);
@@ -288,7 +288,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     if (sweeps) {
       Sweep sweep(reachable, plan, passes, view(links.size()), n_around(share), passes.filters() && !neighbours);
       const auto answer = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end, sweep)); };
-      n_scored = walk(own, plan.ef, sweep.n_seen(), answer, kAll, passes.rows() ? plan.n_nearest : 0, sweep);
+      n_scored = walk(own, plan.ef, sweep.n_seen(), answer, kAll, all_pass(passes) ? 0 : plan.n_nearest, sweep);
     } else {
       graph::Nearest near{n_around(share)};
       const auto answer = [&](std::size_t q, const End& end) {

@@ -43,20 +43,23 @@ struct Found {
   std::vector<float> distances;
 };
 
-void check(const Segment& segment, MatrixView queries) {
-  std::visit([&](const auto* index) { exact::check(index->dim(), index->metric(), queries); }, segment.index);
-}
-
-SearchStats search_one(const Segment& segment, MatrixView queries, std::size_t k, Effort effort, SearchOptions options,
+SearchStats search_one(const Segment& segment, MatrixView queries, std::size_t k, const Effort& effort, SearchOptions options,
                        Cancel& cancel, std::int64_t* ids, float* distances) {
   options.live = segment.live;
   if (const auto* const exact = std::get_if<const ExactIndex*>(&segment.index))
     return (*exact)->search(queries, k, options, cancel, ids, distances);
-  if (!options.filter && effort.executor != Executor::exact) effort.executor = Executor::automatic;
   return std::get<const GraphIndex*>(segment.index)->search(queries, k, effort, options, cancel, ids, distances);
 }
 
 }  // namespace
+
+std::size_t Segment::dim() const {
+  return std::visit([](const auto* each) { return each->dim(); }, index);
+}
+
+Metric Segment::metric() const {
+  return std::visit([](const auto* each) { return each->metric(); }, index);
+}
 
 std::size_t Segment::size() const {
   if (const auto* const exact = std::get_if<const ExactIndex*>(&index)) return (*exact)->size();
@@ -74,7 +77,7 @@ SearchStats search(std::span<const Segment> segments, MatrixView queries, std::s
   if (n_live == 0) throw Error(ErrorCode::not_built, "there are no vectors to search: add some first");
   if (segments.size() == 1) return search_one(segments[0], queries, k, effort, options, cancel, ids, distances);
   if (options.filter) check_fits(*options.filter, n_rows);
-  check(segments[0], queries);  // where nothing passes nobody else does
+  exact::check(segments[0].dim(), segments[0].metric(), queries);  // where nothing passes nobody else does
 
   std::vector<Found> found;
   SearchStats stats{.strategy = "plain"};  // of none that pass
@@ -107,7 +110,7 @@ SearchStats search(std::span<const Segment> segments, MatrixView queries, std::s
 std::vector<SearchStats> search_each(std::span<const Segment> segments, MatrixView queries, std::size_t k, const Effort& effort,
                                      std::span<const Bitmap* const> filters, std::size_t n_threads, Cancel& cancel,
                                      std::int64_t* ids, float* distances) {
-  check(segments[0], queries);
+  exact::check(segments[0].dim(), segments[0].metric(), queries);
   return search_each(queries, k, filters, n_threads, cancel, ids, distances,
                      [&](MatrixView own, const SearchOptions& options, std::int64_t* own_ids, float* own_distances) {
                        return search(segments, own, k, effort, options, cancel, own_ids, own_distances);

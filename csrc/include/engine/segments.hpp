@@ -20,6 +20,8 @@ struct Segment {
   std::variant<const ExactIndex*, const GraphIndex*> index;
   const Bitmap* live;  // the rows that are there, of all; null: all are
 
+  std::size_t dim() const;
+  Metric metric() const;
   std::size_t size() const;  // those included that are not
 };
 
