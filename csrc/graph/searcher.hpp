@@ -114,8 +114,17 @@ class Frontier {
     scorer_(rows_.data(), n_, keys_.data());
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
     if (keeps_) work_.scored.add(rows_, keys_, n_);
+    // Most are too far away once the walk is near; which ones is another thing that nothing branches on.
+    std::array<std::uint32_t, Scorer::kMost> near;
+    std::size_t n_near = 0;
+    const float worst = pool_.worst();
     for (std::size_t i = 0; i < n_; ++i) {
-      if (!(keys_[i] < pool_.worst())) continue;  // as most are once the walk is near
+      near[n_near] = static_cast<std::uint32_t>(i);
+      n_near += keys_[i] < worst;
+    }
+    for (std::size_t j = 0; j < n_near; ++j) {
+      const std::size_t i = near[j];
+      if (!(keys_[i] < pool_.worst())) continue;
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);
       if (place < std::min(near_, pool_.capacity())) work_.met.push_back({static_cast<std::uint32_t>(place), n_expanded_});

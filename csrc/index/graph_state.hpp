@@ -111,6 +111,10 @@ struct GraphIndex::State : Store {
   /// links, and where more than the odd one of the k nearest was met late. Takes more room where the walk before had not
   /// `settled`.
   bool walk_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, bool settled, std::size_t& n_scored) const;
+  /// The pool of a sweep that finds the nearest `n` rows.
+  std::size_t ef_to_sweep(std::size_t n, const Plan& plan) const;
+  /// The same up to the k-th that passes, as far as the share of those in a pool says; 0 where it has too few rows for that.
+  std::size_t ef_needed(const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes) const;
   /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of the nearest `n` did in a sweep over
   /// `ef`. Returns how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an
   /// exact search. `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.

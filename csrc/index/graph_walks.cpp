@@ -112,6 +112,16 @@ graph::Walked GraphIndex::State::walk_one(const graph::NibbleScorer& scorer, std
   return {graph::walk(*neighbours, entries, scorer, work.lookup, ef, n_found, work, accept)};
 }
 
+std::size_t GraphIndex::State::ef_to_sweep(std::size_t n, const Plan& plan) const {
+  return plan.recall > 0 ? ef_near(n, plan.recall) : plan.ef * n / plan.n_nearest;
+}
+
+std::size_t GraphIndex::State::ef_needed(const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes) const {
+  if (pool.size() < Sweep::kTelling) return 0;
+  const double n_passed = std::max(0.5, static_cast<double>(n_passing(pool, pool.size(), passes)));
+  return ef_to_sweep(static_cast<std::size_t>(static_cast<double>(pool.size() * k) / n_passed), plan);
+}
+
 std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n,
                                         std::size_t ef, std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const {
   // Behind a hole of the filter a sweep may miss as many as it meets late.
@@ -120,7 +130,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     // Beyond a hole of the filter more pass than around it, but how many more is not known.
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
-    const std::size_t wanted = std::max(plan.recall > 0 ? ef_near(n, plan.recall) : plan.ef * n / plan.n_nearest, 2 * n);
+    const std::size_t wanted = std::max(ef_to_sweep(n, plan), 2 * n);
     if (wanted > left && 3 * ef > left) return 0;
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
@@ -138,14 +148,14 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     for (std::size_t i = scored.first_after(graph::late_after(ef)); i < scored.size(); ++i)
       if (scored[i].key <= reach) late.push_back(scored[i].row);
     n_passed = 0;
-    std::size_t n_late = 0;
-    for (std::size_t i = 0; i < std::min(end.pool.size(), n) && n_passed < k; ++i) {
-      if (!passes(end.pool.row(i))) continue;
+    std::size_t n_late = 0, place = 0;
+    for (; place < std::min(end.pool.size(), n) && n_passed < k; ++place) {
+      if (!passes(end.pool.row(place))) continue;
       ++n_passed;
-      n_late += std::ranges::find(late, end.pool.row(i)) != late.end();
+      n_late += std::ranges::find(late, end.pool.row(place)) != late.end();
     }
     is_hole = n_passed < k;
-    if (!is_hole && n_late <= most_late) return n_seen;
+    if (!is_hole && n_late <= most_late) return std::min(n_seen, n_seen_of(links.size(), place, ef));
   }
 }
 
@@ -270,6 +280,9 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       std::size_t n_passed = n_passing(end.pool, n, passes);
       const bool settled = !passes.filters() || has_settled(end.n_late(n, sweep.ef()), n);
       if (n_passed >= reachable && settled) return found_of(sweep.n_seen());
+      const std::size_t ef_needed = this->ef_needed(end.pool, reachable, plan, passes);
+      if (ef_needed > plan.ef_beyond) return Hits{};
+      if (ef_needed > plan.ef_most) return found_within(q, end, settled);
       // Of all n nearest as many as of those that it met.
       if (n_passed < reachable) n_passed = std::min(n_passed * n / std::clamp<std::size_t>(end.pool.size(), 1, n), reachable - 1);
       bool is_hole = false;
@@ -288,7 +301,7 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
     if (sweeps) {
       Sweep sweep(reachable, plan, passes, view(links.size()), n_around(share), passes.filters() && !neighbours);
       const auto answer = [&](std::size_t q, const End& end) { keep(q, found_by_sweep(q, end, sweep)); };
-      n_scored = walk(own, plan.ef, sweep.n_seen(), answer, kAll, all_pass(passes) ? 0 : plan.n_nearest, sweep);
+      n_scored = walk(own, plan.ef, sweep.room(), answer, kAll, all_pass(passes) ? 0 : plan.n_nearest, sweep);
     } else {
       graph::Nearest near{n_around(share)};
       const auto answer = [&](std::size_t q, const End& end) {

@@ -26,6 +26,9 @@ inline std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) 
 /// passes, or not at all where that is far away. Full vectors of what it finds are asked for while its last rows are scored.
 class Sweep {
  public:
+  /// Rows of a pool that tell how far away the k-th that passes is, where too few do.
+  static constexpr std::size_t kTelling = 128;
+
   /// Pools keep at least `least_room` rows. `adapts`: otherwise a walk always takes what the plan has at most.
   Sweep(std::size_t k, const Plan& plan, const Allowed& passes, const RowsView& rows, std::size_t least_room, bool adapts)
       : k_(k),
@@ -43,6 +46,8 @@ class Sweep {
     asked_.resize(std::min(n_seen(), kAsked), graph::kNone);
   }
 
+  /// Rows that a pool is to hold at first.
+  std::size_t room() const noexcept { return adapts_ ? std::max(n_seen(), kTelling) : n_seen(); }
   /// The nearest rows of all that are needed, at most those of the plan.
   std::size_t n_nearest() const noexcept { return n_nearest_; }
   std::size_t ef() const noexcept { return ef_; }

@@ -90,7 +90,9 @@ Plan make_plan(const Facts& facts, Executor forced) {
     default:
       plan.n_scored = static_cast<double>(facts.n_allowed);
   }
-  plan.budget = forced == Executor::automatic ? static_cast<std::size_t>(costs.exact / costs.scored) : facts.n_rows * 64;
+  const bool is_free = forced == Executor::automatic;
+  plan.budget = is_free ? static_cast<std::size_t>(costs.exact / costs.scored) : facts.n_rows * 64;
+  plan.ef_beyond = is_free ? 4 * plan.ef_most : facts.n_rows * 64;
   plan.seconds = cost * 1e-9;
   return plan;
 }

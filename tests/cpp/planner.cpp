@@ -43,4 +43,8 @@ int main() {
   // The pool never is smaller than k; a budget is worth what the exact search costs.
   CHECK(plan::make_plan(facts(900'000)).n_nearest >= 11);
   CHECK(plan::make_plan(facts(900'000)).budget > plan::make_plan(facts(90'000)).budget);
+  // Where walks are tried before an exact search ends later than sweeps do, and nowhere if a sweep was asked for.
+  const Plan swept = plan::make_plan(facts(900'000));
+  CHECK(swept.executor == Executor::sweep && swept.ef_beyond > swept.ef_most);
+  CHECK(plan::make_plan(facts(900'000), Executor::sweep).ef_beyond > 1'000'000);
 }

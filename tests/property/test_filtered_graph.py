@@ -148,20 +148,42 @@ def test_where_a_sweep_finds_too_little_a_walk_goes_on(index: engine.Index, exec
     assert np.isin(found.ids, exact.ids).mean() >= 0.9
 
 
-@pytest.mark.slow
-def test_of_many_rows_a_wider_sweep_reaches_over_a_hole() -> None:
-    """Where an exact search would take long, and few rows have to be gone past."""
+@pytest.fixture(scope="module")
+def many() -> tuple[engine.Index, Rows, Rows]:
+    """A graph of many rows, the rows and queries: where an exact search would take long."""
     data = named("clustered-100k")
-    index = graph_of(data.vectors, "cosine")
-    recalls, n_fallbacks = [], 0
-    for query in data.queries[:100]:
+    return graph_of(data.vectors, "cosine"), data.vectors, data.queries[:100]
+
+
+@pytest.mark.slow
+def test_of_many_rows_a_wider_sweep_reaches_over_a_hole(many: tuple[engine.Index, Rows, Rows]) -> None:
+    """Where few rows have to be gone past; of those beyond, few are looked at in full."""
+    index, vectors, queries = many
+    recalls, n_fallbacks, n_rescored = [], 0, []
+    for query in queries:
         mask = np.ones(len(index), np.bool_)
-        mask[np.argsort(-(data.vectors @ query))[:40]] = False
+        mask[np.argsort(-(vectors @ query))[:40]] = False
         found = index.search(query, 10, recall=0.99, filter=mask)
         n_fallbacks += found.stats.n_fallbacks
+        if not found.stats.n_fallbacks:
+            n_rescored.append(found.stats.n_rescored)
         recalls.append(np.isin(found.ids, index.search(query, 10, filter=mask, executor="exact").ids).mean())
     assert np.mean(recalls) >= 0.99
     assert n_fallbacks <= 25  # 21; all 100 without a wider sweep
+    assert np.mean(n_rescored) <= 50  # 47; 63 where all that pass among the nearest of the last pool are
+
+
+@pytest.mark.slow
+def test_no_walk_is_tried_in_a_wide_hole(many: tuple[engine.Index, Rows, Rows]) -> None:
+    index, vectors, queries = many
+    n_beside = []
+    for query in queries:
+        mask = np.ones(len(index), np.bool_)
+        mask[np.argsort(-(vectors @ query))[:3000]] = False
+        stats = index.search(query, 10, recall=0.99, filter=mask).stats
+        assert (stats.executor, stats.n_fallbacks) == ("sweep", 1)
+        n_beside.append(stats.n_scored - mask.sum())
+    assert np.mean(n_beside) <= 1000  # 446, of 16 rows that were expanded; 4,826 where a wider sweep came first
 
 
 def test_explain_says_what_a_search_does(index: engine.Index) -> None:

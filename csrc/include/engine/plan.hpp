@@ -28,6 +28,7 @@ struct Plan {
   double recall = 0;          // that pools are to reach; 0 where `ef` was given
   std::size_t ef_k = 0;       // sweep: a pool that finds the k nearest of all
   std::size_t ef_most = 0;    // sweep: the largest pool that takes less than half of an exact search
+  std::size_t ef_beyond = 0;  // sweep: where a larger one seems to be needed, no walk is tried before an exact search
   double n_scored = 0;        // rows looked at for a query, about
   double seconds = 0;         // for a query, about
   std::string reason;
