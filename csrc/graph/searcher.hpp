@@ -115,15 +115,15 @@ class Frontier {
     nearest_ = pool_.size() ? pool_.row(0) : kNone;
     if (keeps_) work_.scored.add(rows_, keys_, n_);
     // Most are too far away once the walk is near; which ones is another thing that nothing branches on.
-    std::array<std::uint32_t, Scorer::kMost> near;
-    std::size_t n_near = 0;
+    std::array<std::uint32_t, Scorer::kMost> nearer;
+    std::size_t n_nearer = 0;
     const float worst = pool_.worst();
     for (std::size_t i = 0; i < n_; ++i) {
-      near[n_near] = static_cast<std::uint32_t>(i);
-      n_near += keys_[i] < worst;
+      nearer[n_nearer] = static_cast<std::uint32_t>(i);
+      n_nearer += keys_[i] < worst;
     }
-    for (std::size_t j = 0; j < n_near; ++j) {
-      const std::size_t i = near[j];
+    for (std::size_t j = 0; j < n_nearer; ++j) {
+      const std::size_t i = nearer[j];
       if (!(keys_[i] < pool_.worst())) continue;
       const std::size_t place = pool_.insert(keys_[i], rows_[i]);
       if (place < pool_.next() + kSoon) links_.prefetch(rows_[i]);

@@ -66,7 +66,8 @@ struct GraphIndex::State : Store {
                      std::int64_t* found, float* distances) const;
   SearchStats exactly(MatrixView queries, std::size_t k, SearchOptions options, const Bitmap* rows, Cancel& cancel,
                       std::int64_t* found, float* distances) const;
-  /// A query for which a sweep finds too little is swept or walked for further, and searched exactly where that finds too little.
+  /// A query for which a sweep finds too little is swept or walked for further, and searched exactly where that finds too little
+  /// or is likely to.
   SearchStats by_walks(MatrixView queries, std::size_t k, const Plan& plan, const SearchOptions& options, const Allowed& passes,
                        Cancel& cancel, std::int64_t* found, float* distances) const;
   /// By what was measured; 0 where nothing reached the recall.

@@ -118,8 +118,11 @@ std::size_t GraphIndex::State::ef_to_sweep(std::size_t n, const Plan& plan) cons
 
 std::size_t GraphIndex::State::ef_needed(const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes) const {
   if (pool.size() < Sweep::kTelling) return 0;
-  const double n_passed = std::max(0.5, static_cast<double>(n_passing(pool, pool.size(), passes)));
-  return ef_to_sweep(static_cast<std::size_t>(static_cast<double>(pool.size() * k) / n_passed), plan);
+  std::size_t place = 0, n_passed = 0;
+  for (; place < pool.size() && n_passed < k; ++place) n_passed += passes(pool.row(place));
+  if (n_passed < k)
+    place = static_cast<std::size_t>(static_cast<double>(place * k) / std::max(0.5, static_cast<double>(n_passed)));
+  return ef_to_sweep(place, plan);
 }
 
 std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n,
@@ -155,7 +158,7 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
       n_late += std::ranges::find(late, end.pool.row(place)) != late.end();
     }
     is_hole = n_passed < k;
-    if (!is_hole && n_late <= most_late) return std::min(n_seen, n_seen_of(links.size(), place, ef));
+    if (!is_hole && n_late <= most_late) return n_seen_of(links.size(), place, ef);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 namespace engine::plan {
@@ -90,9 +91,9 @@ Plan make_plan(const Facts& facts, Executor forced) {
     default:
       plan.n_scored = static_cast<double>(facts.n_allowed);
   }
-  const bool is_free = forced == Executor::automatic;
-  plan.budget = is_free ? static_cast<std::size_t>(costs.exact / costs.scored) : facts.n_rows * 64;
-  plan.ef_beyond = is_free ? 4 * plan.ef_most : facts.n_rows * 64;
+  const bool is_forced = forced != Executor::automatic;
+  plan.budget = is_forced ? facts.n_rows * 64 : static_cast<std::size_t>(costs.exact / costs.scored);
+  plan.ef_beyond = is_forced ? std::numeric_limits<std::size_t>::max() : 4 * plan.ef_most;
   plan.seconds = cost * 1e-9;
   return plan;
 }

@@ -1,6 +1,8 @@
 // Facts in, plan out.
 #include "plan/planner.hpp"
 
+#include <limits>
+
 #include "check.hpp"
 
 using namespace engine;
@@ -46,5 +48,5 @@ int main() {
   // Where walks are tried before an exact search ends later than sweeps do, and nowhere if a sweep was asked for.
   const Plan swept = plan::make_plan(facts(900'000));
   CHECK(swept.executor == Executor::sweep && swept.ef_beyond > swept.ef_most);
-  CHECK(plan::make_plan(facts(900'000), Executor::sweep).ef_beyond > 1'000'000);
+  CHECK(plan::make_plan(facts(900'000), Executor::sweep).ef_beyond == std::numeric_limits<std::size_t>::max());
 }

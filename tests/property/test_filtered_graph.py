@@ -170,7 +170,7 @@ def test_of_many_rows_a_wider_sweep_reaches_over_a_hole(many: tuple[engine.Index
         recalls.append(np.isin(found.ids, index.search(query, 10, filter=mask, executor="exact").ids).mean())
     assert np.mean(recalls) >= 0.99
     assert n_fallbacks <= 25  # 21; all 100 without a wider sweep
-    assert np.mean(n_rescored) <= 50  # 47; 63 where all that pass among the nearest of the last pool are
+    assert np.mean(n_rescored) <= 55  # 47; 63 where all that pass among the nearest of the last pool are
 
 
 @pytest.mark.slow
