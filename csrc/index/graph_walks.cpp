@@ -134,6 +134,11 @@ std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Pla
     const double room = 1.5 * static_cast<double>(k) / std::max(0.5, static_cast<double>(n_passed));
     n = static_cast<std::size_t>(static_cast<double>(n) * std::clamp(room, 2.0, 6.0));
     const std::size_t wanted = std::max(ef_to_sweep(n, plan), 2 * n);
+    if (2 * wanted > plan.ef_most) {  // worth a quarter of an exact search: for those that are likely to find enough
+      const std::size_t needed = ef_needed(end.pool, k, plan, passes);
+      is_hole |= needed > plan.ef_beyond;
+      if (needed > plan.ef_most) return 0;
+    }
     if (wanted > left && 3 * ef > left) return 0;
     ef = std::min(wanted, left);
     n = std::min(n, ef / 2);
@@ -283,9 +288,6 @@ SearchStats GraphIndex::State::by_walks(MatrixView queries, std::size_t k, const
       std::size_t n_passed = n_passing(end.pool, n, passes);
       const bool settled = !passes.filters() || has_settled(end.n_late(n, sweep.ef()), n);
       if (n_passed >= reachable && settled) return found_of(sweep.n_seen());
-      const std::size_t ef_needed = this->ef_needed(end.pool, reachable, plan, passes);
-      if (ef_needed > plan.ef_beyond) return Hits{};
-      if (ef_needed > plan.ef_most) return found_within(q, end, settled);
       // Of all n nearest as many as of those that it met.
       if (n_passed < reachable) n_passed = std::min(n_passed * n / std::clamp<std::size_t>(end.pool.size(), 1, n), reachable - 1);
       bool is_hole = false;
