@@ -118,7 +118,8 @@ struct GraphIndex::State : Store {
   std::size_t ef_needed(const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes) const;
   /// Sweeps on with larger pools, until `k` of the nearest rows in one pass; `n_passed` of the nearest `n` did in a sweep over
   /// `ef`. Returns how many of the nearest in the pool of `end` are to be looked at; 0 where that would cost more than half of an
-  /// exact search. `is_hole` becomes whether the last of them found too few: what passes is then beyond the reach of any walk.
+  /// exact search, or is dear and likely to be in vain. `is_hole` becomes whether what passes is beyond the reach of any walk:
+  /// the last of them found too few, or the pool says that far more would be needed.
   std::size_t sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n, std::size_t ef,
                        std::size_t n_passed, std::size_t& n_scored, bool& is_hole) const;
   /// The k nearest by their full vectors of those among the first `n_seen` of a pool that pass; `n_rescored` counts these.
