@@ -118,11 +118,7 @@ std::size_t GraphIndex::State::ef_to_sweep(std::size_t n, const Plan& plan) cons
 
 std::size_t GraphIndex::State::ef_needed(const graph::Pool& pool, std::size_t k, const Plan& plan, const Allowed& passes) const {
   if (pool.size() < Sweep::kTelling) return 0;
-  std::size_t place = 0, n_passed = 0;
-  for (; place < pool.size() && n_passed < k; ++place) n_passed += passes(pool.row(place));
-  if (n_passed < k)
-    place = static_cast<std::size_t>(static_cast<double>(place * k) / std::max(0.5, static_cast<double>(n_passed)));
-  return ef_to_sweep(place, plan);
+  return ef_to_sweep(static_cast<std::size_t>(n_up_to(k, pool, pool.size(), passes)), plan);
 }
 
 std::size_t GraphIndex::State::sweep_on(const End& end, std::size_t k, const Plan& plan, const Allowed& passes, std::size_t n,

@@ -21,6 +21,15 @@ inline std::size_t n_seen_of(std::size_t n_rows, std::size_t k, std::size_t ef) 
   return ef >= n_rows ? n_rows : std::min(n_rows, n_looked_at(k, ef));
 }
 
+/// Nearest rows up to the `k`-th that passes, among the first `n` of a pool, or as those suggest where it is beyond them.
+inline double n_up_to(std::size_t k, const graph::Pool& pool, std::size_t n, const Allowed& passes) noexcept {
+  n = std::min(pool.size(), n);
+  std::size_t n_passed = 0;
+  for (std::size_t i = 0; i < n; ++i)
+    if (passes(pool.row(i)) && ++n_passed == k) return static_cast<double>(i + 1);
+  return static_cast<double>(std::max<std::size_t>(n, 1) * k) / std::max(static_cast<double>(n_passed), 0.5);
+}
+
 /// The goal of walks among all rows for the nearest `k` that pass, one walk after the other. How many of the nearest rows of all
 /// that takes depends on the filter around the query: a walk gets near it first, and goes on for those up to the k-th that
 /// passes, or not at all where that is far away. Full vectors of what it finds are asked for while its last rows are scored.
@@ -63,7 +72,7 @@ class Sweep {
       ef_ = adapts_ ? std::min(kNear, ef_most_) : ef_most_;
       gave_up_ = false;
     } else if (adapts_) {
-      const double needed = n_needed(pool);
+      const double needed = n_up_to(k_, pool, most_, passes_);
       n_nearest_ = static_cast<std::size_t>(std::min(needed, static_cast<double>(most_)));
       gave_up_ = looks_first && needed > kHopeless * static_cast<double>(most_);
       if (gave_up_) return done;
@@ -92,14 +101,6 @@ class Sweep {
   /// Where so many times the rows of the plan seem to be needed by then, a walk gives up.
   static constexpr double kHopeless = 2;
 
-  /// Nearest rows up to the k-th that passes, or as the pool suggests where that is beyond it.
-  double n_needed(const graph::Pool& pool) const noexcept {
-    const std::size_t n = std::min(pool.size(), most_);
-    std::size_t n_passed = 0;
-    for (std::size_t i = 0; i < n; ++i)
-      if (passes_(pool.row(i)) && ++n_passed == k_) return static_cast<double>(i + 1);
-    return static_cast<double>(std::max<std::size_t>(n, 1) * k_) / std::max(static_cast<double>(n_passed), 0.5);
-  }
   /// Between the pools known to find `k` and `most` rows.
   std::size_t ef_for(std::size_t n) const noexcept {
     const double ef = ef_k_ * std::pow(static_cast<double>(n) / static_cast<double>(k_), power_);
