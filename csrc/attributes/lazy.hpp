@@ -14,6 +14,7 @@
 
 #include "attributes/row_set.hpp"
 #include "engine/bitmap.hpp"
+#include "util/ascending.hpp"
 
 namespace engine::attributes {
 
@@ -103,7 +104,7 @@ class Lazy {
     std::vector<std::uint32_t> come, rows;
     for (const auto& [row, key] : changed_)
       if (belongs(row)) come.push_back(row);
-    std::ranges::sort(come);
+    sort_rows(come);
     rows.reserve(listed.size() + come.size());
     auto next = come.begin();
     for (const std::uint32_t row : listed) {

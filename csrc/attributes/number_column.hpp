@@ -6,6 +6,7 @@
 #include "attributes/column.hpp"
 #include "attributes/lazy.hpp"
 #include "attributes/sorted_rows.hpp"
+#include "util/ascending.hpp"
 
 namespace engine::attributes {
 
@@ -34,25 +35,16 @@ class NumberColumn final : public CellColumn<T> {
   Bitmap equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
     const Index& index = sorted();
-    const std::size_t n_rows = index_.n_rows(size());
-    const auto now = [&](std::size_t row) { return is_among(row, values); };
-    if (values.size() == 1) {
-      const auto [begin, length] = slice(index, Limits(values[0]));
-      if (Bitmap::is_few(length, n_rows)) {
-        const auto rows = index.rows(begin, length);
-        return index_.corrected(Bitmap::from_ascending(n_rows, {rows.begin(), rows.end()}), size(), now);
-      }
-    }
-    RowSet found(n_rows);
-    std::size_t count = 0;
-    for (const T value : values) count += add_to(found, index, Limits(value));
-    return corrected(std::move(found), count, now);
+    std::vector<Slice> slices;
+    slices.reserve(values.size());
+    for (const T value : values) slices.push_back(slice(index, Limits(value)));
+    return rows_of(index, slices, [&](std::size_t row) { return is_among(row, values); });
   }
   std::size_t count_equal(std::span<const Value> any_of) const override {
     const std::vector<T> values = distinct(any_of);
     const Index& index = sorted();
     std::size_t count = 0;
-    for (const T value : values) count += slice(index, Limits(value)).second;
+    for (const T value : values) count += slice(index, Limits(value)).length;
     return index_.corrected(
         count, size(), [&](T key) { return std::binary_search(values.begin(), values.end(), key); },
         [&](std::size_t row) { return is_among(row, values); });
@@ -61,14 +53,13 @@ class NumberColumn final : public CellColumn<T> {
   Bitmap between(const Range& range) const override {
     const Limits limits(range);
     const Index& index = sorted();
-    RowSet found(index_.n_rows(size()));
-    const std::size_t count = add_to(found, index, limits);
-    return corrected(std::move(found), count, [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
+    const Slice found = slice(index, limits);
+    return rows_of(index, {&found, 1}, [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
   }
   std::size_t count_between(const Range& range) const override {
     const Limits limits(range);
     return index_.corrected(
-        slice(sorted(), limits).second, size(), [&](T key) { return limits.hold(key); },
+        slice(sorted(), limits).length, size(), [&](T key) { return limits.hold(key); },
         [&](std::size_t row) { return has_value(row) && limits.hold(cells_[row]); });
   }
 
@@ -87,11 +78,15 @@ class NumberColumn final : public CellColumn<T> {
     bool lo_open = false, hi_open = false;
   };
 
+  /// Of the sorted rows.
+  struct Slice {
+    std::size_t begin, length;
+  };
+
   const Index& sorted() const {
     return index_.get([&] { return Index(cells_, nulls_); });
   }
-  /// Position and length.
-  std::pair<std::size_t, std::size_t> slice(const Index& index, const Limits& limits) const {
+  Slice slice(const Index& index, const Limits& limits) const {
     const auto value_of = [&](std::uint32_t row) {
       const std::optional<T>* const before = index_.was(row);
       return before ? **before : cells_[row];
@@ -100,16 +95,26 @@ class NumberColumn final : public CellColumn<T> {
                       end = limits.hi ? index.position([&](T value) { return !limits.is_above(value); }, value_of) : index.size();
     return {begin, std::max(begin, end) - begin};
   }
+  /// The rows of slices that have none in common; `now(row)` is whether a row belongs there today.
   template <class Now>
-  Bitmap corrected(RowSet found, std::size_t count, Now&& now) const {
+  Bitmap rows_of(const Index& index, std::span<const Slice> slices, Now&& now) const {
+    const std::size_t n_rows = index_.n_rows(size());
+    std::size_t count = 0;
+    for (const Slice& slice : slices) count += slice.length;
+    if (Bitmap::is_few(count, n_rows)) {
+      std::vector<std::uint32_t> rows;
+      rows.reserve(count);
+      for (const Slice& slice : slices) {
+        const auto sorted = index.rows(slice.begin, slice.length);
+        rows.insert(rows.end(), sorted.begin(), sorted.end());
+      }
+      sort_rows(rows);
+      return index_.corrected(Bitmap::from_ascending(n_rows, std::move(rows)), size(), now);
+    }
+    RowSet found(n_rows);
+    for (const Slice& slice : slices) index.add_to(found, slice.begin, slice.begin + slice.length);
     found.set_count(count);
-    return index_.corrected(std::move(found).over(index_.n_rows(size())), size(), now);
-  }
-  /// How many it added.
-  std::size_t add_to(RowSet& found, const Index& index, const Limits& limits) const {
-    const auto [begin, length] = slice(index, limits);
-    index.add_to(found, begin, begin + length);
-    return length;
+    return index_.corrected(std::move(found).over(n_rows), size(), now);
   }
   static std::vector<T> distinct(std::span<const Value> any_of) {
     std::vector<T> values;

@@ -13,6 +13,7 @@
 #include "attributes/grow.hpp"
 #include "attributes/rising.hpp"
 #include "engine/bitmap.hpp"
+#include "util/ascending.hpp"
 
 namespace engine::attributes {
 
@@ -100,7 +101,7 @@ class Postings {
       return marked;
     }
     if (codes.size() > 1) {
-      std::ranges::sort(listed);
+      sort_rows(listed);
       listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
     }
     return Bitmap::from_ascending(n_rows, std::move(listed));

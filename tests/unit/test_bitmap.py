@@ -43,6 +43,21 @@ def test_from_rows(mask: NDArray[np.bool_]) -> None:
     np.testing.assert_array_equal(engine.Bitmap.from_rows(len(mask), np.repeat(rows, 2)).to_mask(), mask)
 
 
+@pytest.mark.parametrize("n", [70_000, 300_000, 5_000_000])
+@pytest.mark.parametrize("count", [20, 1_000, 4_000])
+def test_few_of_many_rows(n: int, count: int, rng: np.random.Generator) -> None:
+    rows = np.unique(np.append(rng.integers(n, size=count), [0, 1, 2, 63, 64, n - 1]))
+    others = np.append(rng.choice(rows, len(rows) // 2), rng.integers(n, size=count))
+    mask = np.zeros(n, bool)
+    mask[rows] = True
+    of_rows = engine.Bitmap.from_rows(n, rng.permutation(np.append(rows, rows[:5])))
+    np.testing.assert_array_equal(of_rows.rows(), rows)
+    np.testing.assert_array_equal(engine.Bitmap(mask).rows(), rows)
+    for bitmap in (of_rows, engine.Bitmap(mask)):
+        both = bitmap & engine.Bitmap.from_rows(n, others)
+        np.testing.assert_array_equal(both.rows(), np.intersect1d(rows, others))
+
+
 @given(pair=pairs)
 def test_algebra(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
     left, right = pair
