@@ -52,11 +52,11 @@ def add_folder(
             if labelled:
                 columns["label"] = [path.partition("/")[0] for path in batch.paths]
             if batch.images:
-                vectors = collection._encoded(encoder.encode_images, batch.images)
+                vectors = collection._encoding.encoded(encoder.encode_images, batch.images)
                 typed = collection._table.attributes.typed(columns, len(vectors))
                 collection._add_others(unusable(vectors, collection.index), vectors, None, typed, batch.paths)
             counted.update(len(batch), skipped=len(collection.skipped) - before)
-    collection._kind = "images"
+    collection._encoding.kind = "images"
     collection.skipped.sort()
     if not len(collection):
         first = ": ".join(collection.skipped[0])
@@ -90,12 +90,12 @@ def add_texts(
         for start in range(0, len(texts), batch_size):
             part = slice(start, start + batch_size)
             before = len(collection.skipped)
-            vectors = collection._encoded(encoder.encode_documents, texts[part])
+            vectors = collection._encoding.encoded(encoder.encode_documents, texts[part])
             names = [f"texts[{i}]" for i in range(start, start + len(vectors))]
             values = {name: column.some(rows[part]) for name, column in columns.items()}
             collection._add_others(unusable(vectors, collection.index), vectors, keys[part], values, names)
             counted.update(len(vectors), skipped=len(collection.skipped) - before)
-    collection._kind = "texts"
+    collection._encoding.kind = "texts"
     if not len(collection):
         first = ": ".join(collection.skipped[0])
         raise InvalidArgumentError(f"texts has {len(texts)} entries, expected some that can be used, but {first}")

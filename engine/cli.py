@@ -144,9 +144,9 @@ def search(
     if row is not None:
         query = collection.get([row])
     elif image is not None:
-        query = collection._encoded(own_encoder(collection).encode_images, [read_image(image)])
+        query = collection._encoding.encoded(own_encoder(collection).encode_images, [read_image(image)])
     else:
-        query = collection._encoded(own_encoder(collection).encode_queries, as_texts(text, "text"))
+        query = collection._encoding.encoded(own_encoder(collection).encode_queries, as_texts(text, "text"))
     columns = list(collection.attributes)
     found = collection.search(query, k if row is None else k + 1, columns=columns)
     hits = [
@@ -294,7 +294,7 @@ def label_images(collection: Collection, knn: KNNClassifier, images: Iterable[Pa
         skipped += batch.skipped
         if not batch.images:
             continue
-        vectors = collection._encoded(encoder.encode_images, batch.images)
+        vectors = collection._encoding.encoded(encoder.encode_images, batch.images)
         (voters,) = knn._search(vectors, knn.n_neighbors)  # one batch of ours is less than one of its own
         shares = knn._vote(voters)
         labels = knn.classes_[shares.argmax(axis=1)].tolist()

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeGuard
 
@@ -16,26 +15,24 @@ from numpy.typing import ArrayLike, NDArray
 from . import _builders
 from ._collection_file import read_collection, write_collection
 from ._core import Bitmap
+from ._encoding import Encoding, as_encoder
 from ._rwlock import ReadWriteLock
 from ._segments import Segments
 from ._store import Store
 from ._table import SegmentTable, Table
-from ._validate import as_array, as_choice, as_count, as_flag, as_ids, as_matrix, as_path, memory_bytes, show
+from ._validate import as_choice, as_count, as_flag, as_ids, as_path, memory_bytes, show
 from .attributes import Attributes, as_names
 from .columns import TypedColumn
-from .exceptions import CorruptIndexError, EncoderMismatchError, InvalidArgumentError, StorageError, UnsupportedError
+from .exceptions import CorruptIndexError, InvalidArgumentError, StorageError, UnsupportedError
 from .filters import Predicate, Schema, as_predicate
-from .images import Skipped, as_images, is_image
+from .images import Skipped
 from .index import Filter, Index
 from .progress import ProgressKind
 from .protocols import Encoder
-from .texts import as_texts
 from .types import IndexKind, Metric, Plan, SearchResult, VectorDtype, together
 
 __all__ = ["Collection"]
 
-Side = Literal["query", "document"]
-Kind = Literal["vectors", "texts", "images"]
 Condition: TypeAlias = "Predicate | str | Mapping[str, Any]"
 MOST_BITMAP_BYTES = 256 * 2**20  # of the filters of a batch, held at once
 
@@ -53,8 +50,6 @@ class Collection:
         The vectors. Change them through the collection only, so that the attributes stay beside them.
     skipped : list of (path, reason)
         What `from_images` or `from_texts` found and could not take in.
-    encoder_info : dict
-        Name, options, dim and fingerprint of the encoder behind the vectors; empty if there was none.
 
     Examples
     --------
@@ -85,11 +80,9 @@ class Collection:
     def __init__(self, index: Index, *, encoder: Encoder | None = None) -> None:
         self.index = index
         self.skipped: list[Skipped] = []
-        self.encoder_info: dict[str, Any] = {}
         self._table = Table(index, Attributes())
         self._lock = ReadWriteLock()
-        self._kind: Kind | None = None  # of the first items that were encoded
-        self._encoder: Encoder | None = None
+        self._encoding = Encoding(index.dim)
         self._store: Store | None = None  # None: in memory
         self._memory_limit = memory_bytes()
         if encoder is not None:
@@ -471,7 +464,7 @@ class Collection:
             raise UnsupportedError(
                 "a collection that is open for writing cannot be copied: commit, then open it to read"
             )
-        return reopened, (self.path, self.version, self._encoder)
+        return reopened, (self.path, self.version, self.encoder)
 
     @contextmanager
     def _closed_after_error(self) -> Iterator[None]:
@@ -535,37 +528,25 @@ class Collection:
 
     def _meta(self) -> dict[str, Any]:
         skipped = [list(entry) for entry in self.skipped]
-        return {"skipped": skipped, "encoder": self.encoder_info, "items": self._kind}
+        return {"skipped": skipped, **self._encoding.meta()}
 
     def _take_meta(self, meta: Mapping[str, Any]) -> None:
         self.skipped = [(file, reason) for file, reason in meta["skipped"]]
-        self.encoder_info = deepcopy(dict(meta["encoder"]))
-        self._kind = meta.get("items", "texts" if "text" in self.schema else None)
+        self._encoding.take_meta(meta, default="texts" if "text" in self.schema else None)
 
     @property
     def encoder(self) -> Encoder | None:
         """What turns images and texts into vectors here; setting another than the vectors' own is refused."""
-        return self._encoder
+        return self._encoding.encoder
 
     @encoder.setter
     def encoder(self, encoder: Encoder) -> None:
-        as_encoder(encoder)
-        if encoder.dim != self.index.dim:
-            raise EncoderMismatchError(f"encoder {encoder!r} has dim {encoder.dim}, expected {self.index.dim}")
-        known = self.encoder_info.get("fingerprint", encoder.fingerprint)
-        if encoder.fingerprint != known:
-            made = self.encoder_info.get("name") or "an encoder"
-            raise EncoderMismatchError(
-                f"encoder has fingerprint {encoder.fingerprint!r}, but the vectors are of {made} with {known!r}"
-            )
-        self._encoder = encoder
-        if not self.encoder_info:
-            self.encoder_info = {
-                "name": getattr(encoder, "name", ""),
-                "options": dict(getattr(encoder, "options", {})),
-                "dim": encoder.dim,
-                "fingerprint": encoder.fingerprint,
-            }
+        self._encoding.encoder = encoder
+
+    @property
+    def encoder_info(self) -> dict[str, Any]:
+        """Name, options, dim and fingerprint of the encoder behind the vectors; empty if there was none."""
+        return self._encoding.info
 
     @property
     def attributes(self) -> dict[str, NDArray[Any]]:
@@ -630,7 +611,7 @@ class Collection:
             The ids of what was added.
         """
         as_choice(on_zero, "on_zero", ("error", "skip"))
-        kind, vectors = self._vectors(items, "items", "document")
+        kind, vectors = self._encoding.vectors(items, "items", "document")
         columns = self._table.attributes.typed(attributes, len(vectors))
         if on_zero == "error" or self.index.metric != "cosine":
             added = self._add(vectors, ids, columns)
@@ -638,8 +619,7 @@ class Collection:
             keys = None if ids is None else as_ids(ids, n=len(vectors))
             zero = dict.fromkeys(np.flatnonzero(~vectors.any(axis=1)).tolist(), _builders.NO_COSINE)
             added = self._add_others(zero, vectors, keys, columns, [f"items[{row}]" for row in range(len(vectors))])
-        if self._kind is None and kind != "vectors":
-            self._kind = kind
+        self._encoding.note(kind)
         return added
 
     def upsert(self, items: Any, ids: ArrayLike, *, attributes: Any = None) -> NDArray[np.int64]:
@@ -657,7 +637,7 @@ class Collection:
         ndarray, shape (n,), int64
             `ids`.
         """
-        kind, vectors = self._vectors(items, "items", "document")
+        kind, vectors = self._encoding.vectors(items, "items", "document")
         columns = self._table.attributes.typed(attributes, len(vectors))
         keys = as_ids(ids, n=len(vectors))
         # What an index refuses, an empty one of its kind refuses too: before anything is removed.
@@ -667,8 +647,7 @@ class Collection:
         with self._writing():
             self._table.remove(keys[self._table.holds(keys)])
             self._table.insert(vectors, keys, columns)
-        if self._kind is None and kind != "vectors":
-            self._kind = kind
+        self._encoding.note(kind)
         return keys
 
     def update(self, ids: ArrayLike, attributes: Any) -> None:
@@ -818,7 +797,7 @@ class Collection:
             if recall not in (None, 1):
                 raise InvalidArgumentError(f"recall is {show(recall)} and exact True, expected one of them")
             recall = 1.0
-        _, vectors = self._vectors(queries, "queries", "query")
+        _, vectors = self._encoding.vectors(queries, "queries", "query")
         with self._lock.reading():
             if isinstance(filter, (list, tuple)) and any(each is None or is_condition(each) for each in filter):
                 result = self._search_each(vectors, k, filter, recall)
@@ -863,33 +842,6 @@ class Collection:
     def _rows(self, filter: Any) -> Bitmap | None:
         """The rows of the index that `filter` lets pass; None: all."""
         return self._table.where(filter) if is_condition(filter) else self.index._bitmap(filter)
-
-    def _vectors(self, items: Any, name: str, side: Side) -> tuple[Kind, NDArray[Any]]:
-        """What `items` are, and their vectors, encoded if they are none yet."""
-        kind = kind_of(items, strings_are_texts=self._kind == "texts")
-        if kind == "vectors":
-            vectors = as_matrix(items, name, check=False)
-            if vectors.shape[1] != self.index.dim:
-                raise EncoderMismatchError(f"{name} has dim {vectors.shape[1]}, the collection has {self.index.dim}")
-            return kind, vectors
-        if self._encoder is None:
-            made = self.encoder_info.get("name")
-            hint = f"; set .encoder to encoders.get({made!r})" if made else ""
-            raise InvalidArgumentError(f"{name} are {kind}, expected vectors: the collection has no encoder{hint}")
-        if kind == "images":
-            return kind, self._encoded(self._encoder.encode_images, as_images(items, name))
-        encode = self._encoder.encode_queries if side == "query" else self._encoder.encode_documents
-        return kind, self._encoded(encode, as_texts(items, name))
-
-    def _encoded(self, encode: Any, items: list[Any]) -> NDArray[Any]:
-        """The vectors of `items`; an encoder that gives another shape than it says, or no numbers, is refused."""
-        if self._encoder is not None and self._encoder.fingerprint != self.encoder_info["fingerprint"]:
-            self.encoder = self._encoder  # refused: it has learned something since
-        vectors = as_array(encode(items), f"what encoder {self._encoder!r} returned")
-        if vectors.shape != (len(items), self.index.dim):
-            expected = (len(items), self.index.dim)
-            raise EncoderMismatchError(f"encoder {self._encoder!r} returned shape {vectors.shape}, expected {expected}")
-        return vectors
 
     def _add_others(
         self,
@@ -948,28 +900,6 @@ def row_bytes(index: Index) -> int:
     links = 4 * (index.M or 0)
     fast = (12 + index.dim // 8) * (index.M or 0) if index.layout == "fast" else 0
     return 8 * index.dim + index.dim + 40 + links + fast
-
-
-def as_encoder(encoder: Any) -> Encoder:
-    """`encoder` if it is one."""
-    if isinstance(encoder, str):
-        raise InvalidArgumentError(f"encoder is {encoder!r}, expected an Encoder: pass encoders.get({encoder!r})")
-    if not isinstance(encoder, Encoder):
-        raise InvalidArgumentError(f"encoder is {show(encoder)}, expected an Encoder such as encoders.get('pixels')")
-    as_count(encoder.dim, "encoder.dim")
-    return encoder
-
-
-def kind_of(items: Any, *, strings_are_texts: bool) -> Kind:
-    """What `items` are, judged by the first."""
-    first = items[0] if isinstance(items, (list, tuple)) and items else items
-    if isinstance(first, np.ndarray):
-        return "images" if first.ndim in (3, 4) else "texts" if first.dtype.kind == "U" else "vectors"
-    if isinstance(first, str) and strings_are_texts:
-        return "texts"
-    if is_image(first) or getattr(first, "ndim", 0) == 4:
-        return "images"
-    return "texts" if isinstance(first, str) or getattr(first, "dtype", np.dtype(int)).kind == "U" else "vectors"
 
 
 def is_condition(filter: object) -> TypeGuard[Condition]:

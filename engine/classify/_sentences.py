@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._encoding import as_encoder, kind_of
 from .._validate import as_array, as_choice, as_matrix, show
-from ..collection import Collection, as_encoder, kind_of
+from ..collection import Collection
 from ..exact import topk
 from ..exceptions import EncoderMismatchError, InvalidArgumentError
 from ..images import as_images

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._builders import unusable
+from .._encoding import as_encoder
 from .._extras import require
 from .._validate import as_choice, as_count, as_finite, as_path, show
-from ..collection import Collection, as_encoder
+from ..collection import Collection
 from ..exceptions import EncoderMismatchError, EngineError, InvalidArgumentError
 from ..images import find_images, read_image
 from ..protocols import Encoder
