@@ -89,13 +89,20 @@ class Segment:
         if not len(held):
             return np.full(len(ids), -1, np.int64)
         if held[-1] - held[0] == len(held) - 1:  # none is left out, as in most: no need to look for them
-            places = np.clip(ids, held[0], held[-1]) - held[0]
+            found: NDArray[np.int64] = ids - held[0]
+            known = found.view(np.uint64) < len(held)
         else:
-            places = np.minimum(np.searchsorted(held, ids), len(held) - 1)
-        known = held[places] == ids
-        found = np.where(known, places if rows is None else rows[places], -1)
-        if self.n_gone:
-            found[self.gone[found]] = -1  # and -1 stays that, whatever the last row is
+            found = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+            known = held[found] == ids
+        all_known = np.count_nonzero(known) == len(ids)
+        if not all_known:
+            found[~known] = 0
+        if rows is not None:
+            found = rows[found]
+        if not all_known:
+            found[~known] = -1
+        if self.n_gone and np.count_nonzero(gone := self.gone[found]):
+            found[gone] = -1  # and -1 stays that, whatever the last row is
         return found
 
     def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
@@ -184,7 +191,7 @@ class Segments(Index):
         start = 0
         for segment in searched:
             rows = segment.find(ids)
-            places[rows >= 0] = rows[rows >= 0] + start
+            np.copyto(places, rows + start, where=rows >= 0)
             start += len(segment)
         return places
 

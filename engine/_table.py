@@ -100,12 +100,12 @@ class Table:
     def take(self, ids: NDArray[np.int64], names: Sequence[str] | None = None) -> dict[str, TypedColumn]:
         """Columns of rows, NULL where an id is -1."""
         self.check()
-        missing = ids < 0
-        if not missing.any():
-            return self.attributes.take(self._rows_of(ids), names)
-        rows = np.zeros(len(ids), np.int64)
-        rows[~missing] = self._rows_of(ids[~missing])
-        columns = self.attributes.take(rows, names)
+        rows = self._find(ids)
+        missing = rows < 0
+        if not np.count_nonzero(missing):  # which numpy answers several times as fast as any()
+            return self.attributes.take(rows, names)
+        self._rows_of(ids[ids >= 0])  # all of them are there
+        columns = self.attributes.take(np.maximum(rows, 0), names)
         return {name: column._replace(nulls=column.nulls | missing) for name, column in columns.items()}
 
     def where(self, predicate: object) -> Bitmap:

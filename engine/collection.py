@@ -803,7 +803,10 @@ class Collection:
                 result = self._search_each(vectors, k, filter, recall)
             else:
                 result = self.index._search_allowed(vectors, k, self._allowed(filter), recall)
-            return replace(result, attributes=self._attributes_of(result.ids, names)) if names else result
+            if not names:
+                return result
+            attributes = self._attributes_of(result.ids, names)
+            return SearchResult(result.ids, result.distances, result.metric, result.stats, attributes)
 
     def explain(self, k: int = 10, *, filter: Filter | Condition | None = None, recall: float | None = None) -> Plan:
         """Say how `search` would run, without running it; the arguments are those of `search`."""

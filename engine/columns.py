@@ -65,10 +65,11 @@ class TypedColumn(NamedTuple):
             array = array.view("datetime64[us]") if self.type == "timestamp" else array
             array[self.nulls] = "NaT" if self.type == "timestamp" else np.nan
             return array
-        if not self.nulls.any():
+        if not np.count_nonzero(self.nulls):
             if self.type in STORED:
                 return np.array(self.values, STORED[self.type])
-            if self.type == "keyword" and not any(value.endswith("\0") for value in self.values):
+            has_nul = self.type == "keyword" and "\0" in "".join(self.values)
+            if self.type == "keyword" and not (has_nul and any(value.endswith("\0") for value in self.values)):
                 return np.array(self.values, np.str_)  # which drops NULs at the end
         return np.array([*self.plain(), None], dtype=object)[:-1]  # the None keeps numpy from unpacking
 

@@ -509,7 +509,8 @@ def test_columns_as_arrays() -> None:
     time = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
     cases: list[tuple[list[Any], str]] = [
         (["a", "bc"], "U"), ([1, 2], "i"), ([1.5, 2.5], "f"), ([True, False], "b"),
-        ([None, "a"], "O"), ([None, 2], "O"), (["a\0", "b"], "O"), ([("x", "y"), ()], "O"), ([None], "O"),
+        ([None, "a"], "O"), ([None, 2], "O"), (["a\0", "b"], "O"), (["\0a\0\0b", "c"], "U"),
+        ([("x", "y"), ()], "O"), ([None], "O"),
     ]  # fmt: skip
     for values, kind in cases:
         collection = Collection.create(dim=2)
