@@ -67,9 +67,9 @@ $(VENV)/.bench: $(VENV)/.installed
 # The fast tests of the core under ASan + UBSan, then under TSan: a copy of the tree, built with ENGINE_SANITIZE.
 # Left out: how much memory a search takes, since sanitizers take more; under TSan Ctrl-C, since it holds signals back.
 # What TSan has to say is in build/thread/report.*: pytest would keep it to itself.
-CORE_TESTS := $(addprefix tests/unit/test_,as_given.py attributes_core.py bitmap.py cancel.py graph.py index.py kernels.py \
+CORE_TESTS := $(addprefix tests/unit/test_,as_given.py attributes_core.py bitmap.py cancel.py index.py kernels.py \
 	search_each.py segments.py topk.py) \
-	tests/property/test_attributes.py tests/property/test_model.py
+	tests/unit/graph tests/property/test_attributes.py tests/property/test_model.py
 runtime = $(foreach library,$(1) libstdc++.so,$(shell $(or $(CXX),c++) -print-file-name=$(library)))
 sanitize: sanitize-address sanitize-thread
 sanitize-address: PRELOAD = $(call runtime,libasan.so)
