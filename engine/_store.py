@@ -15,6 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ._folder import MANIFEST, SMALL, TEMPORARY, Entry, Folder, MissingFileError, framed
+from ._graph_options import GRAPH_OPTIONS
 from ._packed import packed, unpacked
 from ._segments import Segment, Segments
 from ._table import SegmentTable
@@ -22,7 +23,7 @@ from ._validate import as_json, show
 from ._writer_lock import WriterLock
 from .attributes import Attributes
 from .exceptions import CorruptIndexError, EngineError, InvalidArgumentError, LockedError, StorageError
-from .index import GRAPH_OPTIONS, Index, _restore
+from .index import Index, _restore
 from .storage import sync_folder
 
 __all__ = ["Store"]

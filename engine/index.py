@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from ._graph_options import GRAPH_OPTIONS, graph_options
 from ._validate import (
     MAX_DIM,
     as_array,
@@ -51,8 +50,6 @@ DTYPES = ("float32", "float16", "bfloat16", "int8")
 KINDS = ("exact", "graph")
 EXECUTORS = ("auto", "exact", "in_filter", "sweep")
 UNFILTERED = EXECUTORS[:2]
-LAYOUTS = ("plain", "fast")
-GRAPH_OPTIONS: dict[str, Any] = {"M": 32, "ef_construction": 200, "seed": 0, "layout": "plain"}  # and their defaults
 RECALL = 0.95  # asked for where nothing is
 SMALL = 1000  # rows: up to here the core looks at all of them instead of walking
 REACHED = 0.999  # the share of its rows that a sound graph can walk to, at least
@@ -722,38 +719,6 @@ def _restore(
     else:
         index._core = _core.ExactIndex.from_parts(*fixed, header["next_id"], parts)
     return index
-
-
-def graph_options(kind: IndexKind, **given: int | str | None) -> dict[str, Any]:
-    """The options of a graph, with defaults for those not given; empty for other kinds, which refuse them."""
-    options = {}
-    for name, default in GRAPH_OPTIONS.items():
-        value = given[name]
-        if kind != "graph":
-            if value is not None:
-                raise InvalidArgumentError(f"{name} is {show(value)}, expected None: it is for kind 'graph'")
-            continue
-        options[name] = default if value is None else CHECKS[name](value, name)
-    return options
-
-
-def as_seed(value: object, name: str) -> int:
-    """`value` as an int of 0 to 2**64 - 1."""
-    try:
-        seed = -1 if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        seed = -1
-    if not 0 <= seed < 2**64:
-        raise InvalidArgumentError(f"{name} is {show(value)}, expected an integer from 0 to 2**64 - 1")
-    return seed
-
-
-CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "M": as_count,
-    "ef_construction": as_count,
-    "seed": as_seed,
-    "layout": lambda value, name: as_choice(value, name, LAYOUTS),
-}
 
 
 def as_recall(value: object) -> float:
