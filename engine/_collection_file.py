@@ -23,7 +23,7 @@ FORMAT = "nearfield.collection"
 VERSION = 3  # 2 had columns as JSON
 
 
-def read_collection(name: str, n_threads: int | None) -> tuple[Table, dict[str, Any]]:
+def read_collection(name: str, n_threads: int | None, *, mmap: bool = True) -> tuple[Table, dict[str, Any]]:
     """Rows and columns of the file `name`, and what the collection says besides.
 
     Raises
@@ -31,9 +31,7 @@ def read_collection(name: str, n_threads: int | None) -> tuple[Table, dict[str, 
     CorruptIndexError
         It is damaged, or holds no collection.
     """
-    index = Index.load(name, n_threads=n_threads)
-    arrays = index._unverified  # those of the columns among them
-    assert arrays is not None
+    index, arrays = Index._load(name, mmap=mmap, n_threads=n_threads)  # those of the columns among them
     meta = index.metadata.pop(FORMAT, None)
     if not isinstance(meta, dict):
         raise CorruptIndexError(f"{name} holds an index but no collection; open it with Index.load")

@@ -44,10 +44,13 @@ class Folder:
     ----------
     path : str
         The folder, which is there.
+    mmap : bool
+        Whether large files are mapped. Otherwise they are read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, mmap: bool = True) -> None:
         self.path = path
+        self.mmap = mmap
         self._unsynced: list[int] = []  # descriptors of files that were written
 
     def file(self, name: str) -> str:
@@ -197,7 +200,8 @@ class Folder:
                     raise CorruptIndexError(f"{path} is {what}: {status.st_size} of {size} bytes")
                 if size is None and status.st_size > LONGEST:
                     raise CorruptIndexError(f"{path} is too long: {status.st_size} bytes")
-                data = load_file(file) if status.st_size < SMALL or size is None else map_file(file)
+                is_mapped = self.mmap and size is not None and size >= SMALL
+                data = map_file(file) if is_mapped else load_file(file)
         except FileNotFoundError:
             raise MissingFileError(f"{path} is missing") from None
         except OSError as error:

@@ -83,15 +83,25 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: str, *, write: bool, version: int | None, verify: bool, n_threads: int | None = None
+        cls,
+        path: str,
+        *,
+        write: bool,
+        version: int | None,
+        verify: bool,
+        mmap: bool = True,
+        n_threads: int | None = None,
+        memory_limit: int | None = None,
     ) -> tuple[Store, Segments, SegmentTable]:
         """A version, by default the last, and its rows; nothing is built on files that were not verified."""
-        folder = Folder(os.path.abspath(path))
+        folder = Folder(os.path.abspath(path), mmap=mmap)
         lock = WriterLock(folder.path) if write else None
         verify = verify or write
 
         def work(last: dict[str, Any], newest: int) -> tuple[dict[str, Any], tuple[Segments, SegmentTable]]:
             manifest = of_version(folder, last, version, verify, newest)
+            if not mmap and memory_limit is not None:
+                require_room(folder, manifest, memory_limit)
             return manifest, loaded(folder, manifest, verify=verify, n_threads=n_threads)
 
         try:
@@ -190,7 +200,7 @@ class Store:
             self.folder.sweep(self._kept_files())
             self.folder.leave_manifest(name_of(self.version), raw)  # by which an older manifest.json would be noticed
             for segment in fresh:
-                if segment.index.nbytes >= SMALL:
+                if self.folder.mmap and segment.index.nbytes >= SMALL:
                     self._map(segment)
         return self.version
 
@@ -315,6 +325,14 @@ def entries_of(manifest: dict[str, Any]) -> Iterator[Entry]:
             yield segment["gone"]
         for column in segment["columns"].values():
             yield from column.values()
+
+
+def require_room(folder: Folder, manifest: dict[str, Any], memory_limit: int) -> None:
+    """Refuse to read more than there may be in memory."""
+    with damage(folder):
+        n_bytes = sum(int(entry["nbytes"]) for entry in entries_of(manifest))
+    if n_bytes > memory_limit:
+        raise MemoryError(f"to read {folder.path} takes {n_bytes} bytes, memory_limit is {memory_limit}")
 
 
 def loaded(

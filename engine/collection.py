@@ -284,6 +284,7 @@ class Collection:
         version: int | None = None,
         encoder: Encoder | None = None,
         verify: bool = True,
+        mmap: bool = True,
         n_threads: int | None = None,
         memory_limit: int | None = None,
     ) -> Collection:
@@ -292,7 +293,7 @@ class Collection:
         Parameters
         ----------
         path : path_like
-            The folder, or the file, which is read into memory.
+            The folder, or the file.
         mode : {"r", "w"}, default "r"
             "w": for changes, which one at a time may make; what commits that did not end have left is removed. A file
             has mode "r" only: what was opened may change, and is saved anew.
@@ -304,6 +305,10 @@ class Collection:
         verify : bool, default True
             Compare the checksums of all files of the version, which takes a pass over them. False, in mode "r" only:
             sizes, and the manifest; damage may give wrong answers then.
+        mmap : bool, default True
+            Map large files: they are read where searches need them, and those of a folder larger than the memory can
+            be searched. False: read all of them now. What happens to the files later does not matter then, and walks
+            over a million rows are faster, by a third or so, where the system gives large pages to memory (Linux).
         n_threads : int, optional
             As for `Index`.
         memory_limit : int, optional
@@ -323,12 +328,20 @@ class Collection:
         name = as_path(path)
         as_choice(mode, "mode", ("r", "w"))
         as_flag(verify, "verify")
+        as_flag(mmap, "mmap")
         limit = as_limit(memory_limit)
         if is_folder(name):
             if mode == "w" and version is not None:
                 raise InvalidArgumentError(f"version is {show(version)} and mode 'w', expected mode 'r': it is past")
-            options: dict[str, Any] = {"version": version, "verify": verify, "n_threads": n_threads}
-            store, index, table = Store.open(name, write=mode == "w", **options)
+            store, index, table = Store.open(
+                name,
+                write=mode == "w",
+                version=version,
+                verify=verify,
+                mmap=mmap,
+                n_threads=n_threads,
+                memory_limit=limit,
+            )
             try:
                 collection = cls(index)
                 collection._store = store
@@ -342,15 +355,15 @@ class Collection:
             if mode == "w" or version is not None:
                 given = f"version is {show(version)}" if mode == "r" else "mode is 'w'"
                 raise InvalidArgumentError(f"{given}, which only the folder of a collection has: {name} is none")
-            collection = cls._from_file(name, n_threads)
+            collection = cls._from_file(name, n_threads, mmap=mmap)
             if encoder is not None:
                 collection.encoder = encoder
         collection._memory_limit = limit
         return collection
 
     @classmethod
-    def _from_file(cls, name: str, n_threads: int | None) -> Collection:
-        table, meta = read_collection(name, n_threads)
+    def _from_file(cls, name: str, n_threads: int | None, *, mmap: bool) -> Collection:
+        table, meta = read_collection(name, n_threads, mmap=mmap)
         collection = cls(table.index)
         collection._table = table
         try:
@@ -464,7 +477,7 @@ class Collection:
             raise UnsupportedError(
                 "a collection that is open for writing cannot be copied: commit, then open it to read"
             )
-        return reopened, (self.path, self.version, self.encoder)
+        return reopened, (self.path, self.version, self.encoder, self._store.folder.mmap)
 
     @contextmanager
     def _closed_after_error(self) -> Iterator[None]:
@@ -484,7 +497,8 @@ class Collection:
 
     def _require_memory(self, n: int, what: str) -> None:
         """Refuse work on `n` rows that by an estimate takes more memory than there may be."""
-        held = self.index.unstored_nbytes if isinstance(self.index, Segments) else self.index.nbytes
+        is_mapped = self._store is not None and self._store.folder.mmap
+        held = self.index.unstored_nbytes if is_mapped and isinstance(self.index, Segments) else self.index.nbytes
         needed = held + n * row_bytes(self.index)
         if needed > self._memory_limit:
             raise MemoryError(
@@ -880,8 +894,8 @@ class Collection:
         return {name: column.array().reshape(ids.shape) for name, column in columns.items()}
 
 
-def reopened(path: str, version: int, encoder: Encoder | None) -> Collection:
-    return Collection.open(path, version=version, encoder=encoder)
+def reopened(path: str, version: int, encoder: Encoder | None, mmap: bool) -> Collection:
+    return Collection.open(path, version=version, encoder=encoder, mmap=mmap)
 
 
 def is_folder(path: str) -> bool:

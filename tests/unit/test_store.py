@@ -192,6 +192,40 @@ def test_a_reader_is_copied_by_its_version(tmp_path: Path) -> None:
     assert len(pickle.loads(pickle.dumps(reader))) == 50
 
 
+@pytest.mark.parametrize("mode", ["file", "r", "w"])
+def test_what_was_read_does_not_need_its_files(tmp_path: Path, mode: Any) -> None:
+    """They are large enough to be mapped; whoever reads a mapped file that was cut is killed."""
+    writer = filled(tmp_path / "c", n=60_000)
+    expected = writer.search(rows(9), k=3, filter="year < 50000", columns="label")
+    writer.close()
+    path = tmp_path / ("x" if mode == "file" else "c")
+    if mode == "file":
+        writer.save(path)
+    with pytest.raises(InvalidArgumentError, match="mmap is 1"):
+        Collection.open(path, mmap=1)  # type: ignore[arg-type]
+    opened = Collection.open(path, mode="r" if mode == "file" else mode, mmap=False)
+    if mode == "w":
+        opened.add(rows(60_000, 1))
+        opened.delete(np.arange(60_000, 120_000))
+        assert opened.commit() == 3
+    for file in [path] if mode == "file" else path.glob("*.npy"):
+        os.truncate(file, 0)
+    found = opened.search(rows(9), k=3, filter="year < 50000", columns="label")
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert found.attributes["label"].tolist() == expected.attributes["label"].tolist()
+    assert opened.get([1]).tolist() == rows(60_000)[[1]].tolist()
+
+
+def test_a_copy_is_read_as_the_collection_was(tmp_path: Path) -> None:
+    filled(tmp_path / "c", n=60_000).close()
+    copy = pickle.loads(pickle.dumps(Collection.open(tmp_path / "c", mmap=False)))
+    expected = copy.search(rows(5), k=2).ids
+    for file in (tmp_path / "c").glob("*.npy"):
+        os.truncate(file, 0)
+    np.testing.assert_array_equal(copy.search(rows(5), k=2).ids, expected)
+
+
 def test_nothing_is_built_on_files_that_were_not_verified(tmp_path: Path) -> None:
     filled(tmp_path / "c", n=50).close()
     vectors = next((tmp_path / "c").glob("*-vectors.npy"))
@@ -470,6 +504,13 @@ def test_what_would_take_too_much_memory_is_refused(tmp_path: Path, folder: bool
         small.delete(np.arange(1, 31))
         assert small.commit() == 3  # without the merge that is due
         assert sizes(small) == [100]
+        with pytest.raises(MemoryError, match=r"to read .* takes \d+ bytes, memory_limit is 2000"):
+            Collection.open(tmp_path / "c", mmap=False, memory_limit=2_000)
+        assert len(Collection.open(tmp_path / "c", memory_limit=2_000)) == 69
+        small.close()
+        read = Collection.open(tmp_path / "c", mode="w", mmap=False, memory_limit=12_000)
+        with pytest.raises(MemoryError, match="to add 100 rows"):  # beside what was read
+            read.add(rows(100))
 
 
 # ---- segments
