@@ -47,7 +47,7 @@ class Buffer {
   void reserve(std::size_t size) {
     if (size <= capacity_) return;
     const std::size_t capacity = std::max(size, capacity_ + capacity_ / 2);
-    if (block_ && block_.use_count() == 1 && block_->grow(capacity * sizeof(T))) {
+    if (block_ && !is_shared() && block_->grow(capacity * sizeof(T))) {
       data_ = static_cast<T*>(block_->data());
       capacity_ = capacity;
     } else {
@@ -57,7 +57,7 @@ class Buffer {
 
   /// Mutable access to the contents; copies first if a reader or a file shares them.
   T* writable() {
-    if (capacity_ == 0 ? size_ > 0 : block_.use_count() > 1) move_to(std::max(size_, capacity_));
+    if (capacity_ == 0 ? size_ > 0 : is_shared()) move_to(std::max(size_, capacity_));
     return data_;
   }
 
@@ -79,6 +79,13 @@ class Buffer {
   std::size_t nbytes() const noexcept { return size_ * sizeof(T); }
 
  private:
+  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to
+  /// that, while an owner that goes does, even the copy here.
+  bool is_shared() const noexcept {
+    if (block_.use_count() > 1) return true;
+    std::shared_ptr<Block>(block_).reset();
+    return false;
+  }
   void move_to(std::size_t capacity) {
     auto block = std::make_shared<Block>(capacity * sizeof(T));
     T* const data = static_cast<T*>(block->data());

@@ -1,4 +1,4 @@
-// The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under ASan and UBSan.
+// The pieces under csrc/util by themselves; built and run by tests/unit/test_cpp.py under sanitizers.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -95,6 +95,25 @@ void test_buffer() {
   CHECK(borrowed.data() != file->data() && borrowed.size() == 5 && borrowed[1] == 5 && borrowed[4] == 3);
   borrowed.truncate(1);
   CHECK(borrowed.size() == 1 && borrowed.back() == 4 && (*file)[1] == 5);
+}
+
+/// What a reader read comes before what is written in its place when it is gone; TSan tells.
+void test_buffer_read_elsewhere() {
+  for (std::size_t round = 0; round < 100; ++round) {
+    Buffer<std::size_t> buffer;
+    buffer.append(std::vector<std::size_t>(1000, 1));
+    std::atomic<bool> has_begun = false;
+    std::size_t total = 0;
+    std::thread reader([&, values = buffer.span(), part = buffer.share()]() mutable {
+      has_begun.store(true, std::memory_order_relaxed);  // which orders nothing else
+      total = std::accumulate(values.begin(), values.end(), std::size_t{0});
+      part.reset();
+    });
+    while (!has_begun.load(std::memory_order_relaxed)) std::this_thread::yield();
+    for (std::size_t i = 0; i < 1000; ++i) buffer.writable()[i] = 2;
+    reader.join();
+    CHECK(total == 1000);
+  }
 }
 
 /// Large ones grow where they are or move whole pages; a reader's copy stays where it was.
@@ -360,6 +379,7 @@ int main() {
   test_id_map();
   test_id_map_grows();
   test_buffer();
+  test_buffer_read_elsewhere();
   test_large_buffer();
   test_rounding();
   test_topk();

@@ -48,14 +48,16 @@ def sanitized(sanitizer: str) -> list[str]:
 def run(objects: list[Path], program: Path, sanitizer: str, timeout: float, isa: str = "baseline") -> None:
     subprocess.run([*CXX, *sanitized(sanitizer), *map(str, objects), "-o", str(program)], check=True)
     # The pool is never destroyed on purpose, and a sanitizer of the calling process must not be loaded twice.
-    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": "", "ENGINE_ISA": isa}
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "die_after_fork=0"}
+    env = {**os.environ, **options, "LD_PRELOAD": "", "ENGINE_ISA": isa}
     ran = subprocess.run([str(program)], capture_output=True, text=True, timeout=timeout, env=env)
     assert ran.returncode == 0, f"{program.name} on {isa}: {ran.stderr}"
 
 
-def test_util(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_util(sanitizer: str, tmp_path: Path) -> None:
     sources = [ROOT / "tests" / "cpp" / "util.cpp", CSRC / "util" / "thread_pool.cpp", CSRC / "filter" / "bitmap.cpp"]
-    run(compile_all(sources, tmp_path, "address,undefined"), tmp_path / "util", "address,undefined", 120)
+    run(compile_all(sources, tmp_path, sanitizer), tmp_path / "util", sanitizer, 120)
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
