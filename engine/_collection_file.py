@@ -43,7 +43,8 @@ def read_collection(name: str, n_threads: int | None, *, mmap: bool = True) -> t
         if meta["version"] == 2:
             columns = loaded(schema, meta["columns"], len(index))
         else:
-            arrays.verify(names=[key for held in meta["columns"].values() for key in held.values()])
+            if mmap:  # else all of them are verified
+                arrays.verify(names=[key for held in meta["columns"].values() for key in held.values()])
             columns = {
                 column: unpacked(schema[column], {role: arrays[key] for role, key in held.items()}, len(index))
                 for column, held in meta["columns"].items()

@@ -57,12 +57,7 @@ class Encoding:
             )
         self._encoder = encoder
         if not self.info:
-            self.info = {
-                "name": getattr(encoder, "name", ""),
-                "options": dict(getattr(encoder, "options", {})),
-                "dim": encoder.dim,
-                "fingerprint": encoder.fingerprint,
-            }
+            self.info = facts_of(encoder)
 
     def meta(self) -> dict[str, Any]:
         """What is stored of it."""
@@ -71,6 +66,8 @@ class Encoding:
     def take_meta(self, meta: Mapping[str, Any], *, default: Kind | None) -> None:
         """What was stored; `default` is the kind of collections that do not say."""
         self.info = deepcopy(dict(meta["encoder"]))
+        if self._encoder is not None and not self.info:  # set since then
+            self.info = facts_of(self._encoder)
         self.kind = meta.get("items", default)
 
     def note(self, kind: Kind) -> None:
@@ -104,6 +101,16 @@ class Encoding:
         if vectors.shape != expected:
             raise EncoderMismatchError(f"encoder {self._encoder!r} returned shape {vectors.shape}, expected {expected}")
         return vectors
+
+
+def facts_of(encoder: Encoder) -> dict[str, Any]:
+    """What a collection remembers of its encoder."""
+    return {
+        "name": getattr(encoder, "name", ""),
+        "options": dict(getattr(encoder, "options", {})),
+        "dim": encoder.dim,
+        "fingerprint": encoder.fingerprint,
+    }
 
 
 def as_encoder(encoder: Any) -> Encoder:

@@ -78,8 +78,18 @@ class Folder:
             "xxh3_64": f"{state.intdigest():016x}",
         }
 
+    def size(self, entry: Entry) -> int:
+        """Bytes of the file of an entry, whatever that says."""
+        path = self.file(self.name(entry))
+        try:
+            return os.stat(path).st_size
+        except FileNotFoundError:
+            raise MissingFileError(f"{path} is missing") from None
+        except OSError as error:
+            raise StorageError(error.errno, f"cannot read collection: {error.strerror}", path) from error
+
     def read(self, entry: Entry, *, verify: bool) -> NDArray[Any]:
-        """The array of an entry, mapped where it is large; CorruptIndexError where the file is not what was written."""
+        """The array of an entry, mapped where it is large and `mmap`; CorruptIndexError where the file is not what was written."""
         name = self.name(entry)
         path = self.file(name)
         dtype, shape, n_bytes = parse_entry(path, name, entry)

@@ -96,12 +96,14 @@ class Store:
         """A version, by default the last, and its rows; nothing is built on files that were not verified."""
         folder = Folder(os.path.abspath(path), mmap=mmap)
         lock = WriterLock(folder.path) if write else None
-        verify = verify or write
+        verify = verify or write or not mmap  # what is read once may as well be looked at
 
         def work(last: dict[str, Any], newest: int) -> tuple[dict[str, Any], tuple[Segments, SegmentTable]]:
             manifest = of_version(folder, last, version, verify, newest)
             if not mmap and memory_limit is not None:
-                require_room(folder, manifest, memory_limit)
+                with damage(folder):
+                    n_bytes = sum(map(folder.size, entries_of(manifest)))
+                require_room(folder.path, n_bytes, memory_limit)
             return manifest, loaded(folder, manifest, verify=verify, n_threads=n_threads)
 
         try:
@@ -138,17 +140,19 @@ class Store:
     def verify(self) -> dict[str, int]:
         """Check all files of the last version and of those before it that are kept, and what they hold."""
 
+        folder = Folder(self.folder.path)  # mapped: one version after the other would be in memory
+
         def work(last: dict[str, Any], newest: int) -> dict[str, int]:
-            of_version(self.folder, last, None, True, newest)
-            for manifest in [*(earlier(self.folder, entry) for entry in last["earlier"]), last]:
-                index, table = loaded(self.folder, manifest, verify=True, n_threads=None)
-                with damage(self.folder):
+            of_version(folder, last, None, True, newest)
+            for manifest in [*(earlier(folder, entry) for entry in last["earlier"]), last]:
+                index, table = loaded(folder, manifest, verify=True, n_threads=None)
+                with damage(folder):
                     report = index.verify()
                     if len(table.attributes) != index.n_places:
                         raise CorruptIndexError("columns and rows do not match")
             return report
 
-        return undisturbed(self.folder, work)[1]
+        return undisturbed(folder, work)[1]
 
     def close(self) -> None:
         if self.lock:
@@ -327,12 +331,10 @@ def entries_of(manifest: dict[str, Any]) -> Iterator[Entry]:
             yield from column.values()
 
 
-def require_room(folder: Folder, manifest: dict[str, Any], memory_limit: int) -> None:
+def require_room(path: str, n_bytes: int, memory_limit: int) -> None:
     """Refuse to read more than there may be in memory."""
-    with damage(folder):
-        n_bytes = sum(int(entry["nbytes"]) for entry in entries_of(manifest))
     if n_bytes > memory_limit:
-        raise MemoryError(f"to read {folder.path} takes {n_bytes} bytes, memory_limit is {memory_limit}")
+        raise MemoryError(f"to read {path} takes {n_bytes} bytes, memory_limit is {memory_limit}")
 
 
 def loaded(

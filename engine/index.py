@@ -666,7 +666,7 @@ class Index:
             Map the file: it is open at once, however large, and read where searches need it. Checksums of arrays of
             more than 1 MiB are left to `verify`, which the first change, `save` and pickling call for: until then a
             search of a damaged file may give wrong answers, or raise CorruptIndexError, but does no other harm.
-            False: read and verify all of it now. Walks over a million rows are faster then, by a third or so, where the
+            False: read and verify all of it now. Walks over a million rows then take 0.8 to 0.9 of the time where the
             system gives large pages to memory (Linux).
         n_threads : int, optional
             As in the constructor.

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,8 @@ from engine._folder import framed, npy_header
 __all__ = ["DAMAGES", "FORGED", "States", "damaged", "forged", "states"]
 
 SORTS = ("bits flipped", "cut", "grown", "swapped", "old manifest, new files")
-DAMAGES = [(sort, mode) for sort in SORTS for mode in ("r", "w", "unverified", "file")]
-FORGED = [(sort, mode) for sort in SORTS for mode in ("r", "w")]
+DAMAGES = [(sort, mode) for sort in SORTS for mode in ("r", "w", "read", "unverified", "file")]
+FORGED = [(sort, mode) for sort in SORTS for mode in ("r", "w", "read")]
 EXTRA = 64 << 20  # bytes of memory that a reader may take beside twice the file
 Damage = dict[Path, bytes]
 
@@ -83,7 +84,8 @@ def damaged(held: States, seed: int) -> str:
 def judged(path: Path, mode: str) -> str:
     opened = None
     try:
-        opened = Collection.open(path, mode="w" if mode == "w" else "r", verify=mode != "unverified")
+        options = {"verify": mode != "unverified", "mmap": mode != "read"}
+        opened = Collection.open(path, mode="w" if mode == "w" else "r", **options)
         if mode != "unverified":
             check(opened, [i for i in range(86) if i != 5])
         opened.verify()
@@ -177,7 +179,8 @@ def forged(held: States, seed: int) -> str:
             FORGERIES[sort](folder, manifest, rng)
     replaced(folder / "manifest.json", framed(json.dumps(manifest).encode()))
     size = sum(path.stat().st_size for path in folder.iterdir())
-    taken = peak_extra_bytes(lambda: (use_to_write if mode == "w" else use_to_read)(folder))
+    use = {"r": use_to_read, "w": use_to_write, "read": partial(use_to_read, mmap=False)}[mode]
+    taken = peak_extra_bytes(lambda: use(folder))
     return f"{sort}, {mode}: " + ("harmless" if taken <= 2 * size + EXTRA else f"took {taken >> 20} MiB")
 
 

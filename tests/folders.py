@@ -111,10 +111,10 @@ def use(folder: Path) -> None:
     use_to_write(folder)
 
 
-def use_to_read(folder: Path) -> None:
+def use_to_read(folder: Path, *, mmap: bool = True) -> None:
     """Errors of ours are all that may come of it."""
     with suppress(EngineError):
-        opened = Collection.open(folder)
+        opened = Collection.open(folder, mmap=mmap)
         opened.search(np.ones((3, 4)), k=5, columns=list(opened.schema))
         opened.search(np.ones((3, 4)), k=5, exact=True, filter=col("number") > 5)
         opened.count((col("word") == "w1") | col("even").isin([True]))

@@ -22,6 +22,12 @@ def clustered(seed: int, n: int, dim: int = DIM, n_clusters: int = 100) -> Rows:
     return rows.astype(np.float32)
 
 
+N = 4000
+VECTORS = clustered(0, N)
+QUERIES = clustered(1, 50)
+METRICS: tuple[Metric, ...] = ("cosine", "ip", "l2")
+
+
 def graph_of(vectors: Rows, metric: Metric = "l2", **options: Any) -> engine.Index:
     index = engine.Index(vectors.shape[1], metric=metric, kind="graph", **options)
     index.add(vectors)
@@ -44,13 +50,6 @@ def recall_of(index: engine.Index, queries: Rows, k: int, **options: Any) -> flo
     exact = index.search(queries, k, recall=1.0).ids
     found = index.search(queries, k, **options).ids
     return float(np.mean([np.isin(theirs, ours).mean() for theirs, ours in zip(exact, found, strict=True)]))
-
-
-N = 4000
-VECTORS = clustered(0, N)
-QUERIES = clustered(1, 50)
-METRICS: tuple[Metric, ...] = ("cosine", "ip", "l2")
-
 
 def same_answers(left: engine.Index, right: engine.Index, **options: Any) -> None:
     for ours, theirs in zip(left.search(QUERIES, 10, **options), right.search(QUERIES, 10, **options), strict=True):

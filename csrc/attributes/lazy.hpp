@@ -14,7 +14,7 @@
 
 #include "attributes/row_set.hpp"
 #include "engine/bitmap.hpp"
-#include "util/ascending.hpp"
+#include "util/sort_rows.hpp"
 
 namespace engine::attributes {
 

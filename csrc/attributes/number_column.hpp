@@ -6,7 +6,7 @@
 #include "attributes/column.hpp"
 #include "attributes/lazy.hpp"
 #include "attributes/sorted_rows.hpp"
-#include "util/ascending.hpp"
+#include "util/sort_rows.hpp"
 
 namespace engine::attributes {
 
@@ -100,19 +100,19 @@ class NumberColumn final : public CellColumn<T> {
   Bitmap rows_of(const Index& index, std::span<const Slice> slices, Now&& now) const {
     const std::size_t n_rows = index_.n_rows(size());
     std::size_t count = 0;
-    for (const Slice& slice : slices) count += slice.length;
+    for (const Slice& each : slices) count += each.length;
     if (Bitmap::is_few(count, n_rows)) {
       std::vector<std::uint32_t> rows;
       rows.reserve(count);
-      for (const Slice& slice : slices) {
-        const auto sorted = index.rows(slice.begin, slice.length);
-        rows.insert(rows.end(), sorted.begin(), sorted.end());
+      for (const Slice& each : slices) {
+        const auto held = index.rows(each.begin, each.length);
+        rows.insert(rows.end(), held.begin(), held.end());
       }
       sort_rows(rows);
       return index_.corrected(Bitmap::from_ascending(n_rows, std::move(rows)), size(), now);
     }
     RowSet found(n_rows);
-    for (const Slice& slice : slices) index.add_to(found, slice.begin, slice.begin + slice.length);
+    for (const Slice& each : slices) index.add_to(found, each.begin, each.begin + each.length);
     found.set_count(count);
     return index_.corrected(std::move(found).over(n_rows), size(), now);
   }

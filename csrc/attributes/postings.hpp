@@ -13,7 +13,7 @@
 #include "attributes/grow.hpp"
 #include "attributes/rising.hpp"
 #include "engine/bitmap.hpp"
-#include "util/ascending.hpp"
+#include "util/sort_rows.hpp"
 
 namespace engine::attributes {
 

@@ -9,7 +9,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "util/ascending.hpp"
+#include "util/sort_rows.hpp"
 
 namespace engine {
 namespace {

@@ -55,7 +55,7 @@ class Buffer {
     }
   }
 
-  /// Mutable access to the contents; copies first if a reader or a file shares them.
+  /// Mutable access to the contents, for one thread at a time; copies first if a reader or a file shares them.
   T* writable() {
     if (capacity_ == 0 ? size_ > 0 : is_shared()) move_to(std::max(size_, capacity_));
     return data_;
@@ -79,8 +79,8 @@ class Buffer {
   std::size_t nbytes() const noexcept { return size_ * sizeof(T); }
 
  private:
-  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to
-  /// that, while an owner that goes does, even the copy here.
+  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to that,
+  /// while the end of an owner, even of the copy here, releases and acquires the count.
   bool is_shared() const noexcept {
     if (block_.use_count() > 1) return true;
     std::shared_ptr<Block>(block_).reset();

@@ -12,7 +12,7 @@ from bench.peers.filtered.nearfield import attributes_of
 from engine.filters import resolve
 
 N_QUERIES = 100
-# Rows scored for a query, at most, in mean: what was counted, and up to half as many again.
+# Rows scored for a query, at most, in mean: what was counted (AVX-512 VNNI), and up to half as many again.
 MOST_SCORED = {
     ("positive", 0.9): 1150, ("positive", 0.5): 1200, ("positive", 0.2): 2000,
     ("none", 0.9): 1150, ("none", 0.5): 1250, ("none", 0.2): 1500,
@@ -36,5 +36,5 @@ def test_wide_filters_seldom_need_an_exact_search() -> None:
             exact = index.search(query, 10, recall=1.0, filter=filters[predicate])
             recalls.append(np.isin(exact.ids, found.ids).mean())
             n_scored.append(found.stats.n_scored)
-        assert np.mean(recalls) >= 0.985, cell  # within 0.005, what 100 queries may miss it by
-        assert np.mean(n_scored) <= most, cell
+        assert np.mean(recalls) >= 0.985, cell  # 0.99 was asked for; the mean of 100 queries is off by 0.003
+        assert np.mean(n_scored) <= most, (cell, np.mean(n_scored))

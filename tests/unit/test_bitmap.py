@@ -43,6 +43,13 @@ def test_from_rows(mask: NDArray[np.bool_]) -> None:
     np.testing.assert_array_equal(engine.Bitmap.from_rows(len(mask), np.repeat(rows, 2)).to_mask(), mask)
 
 
+@pytest.mark.parametrize("count", [31, 32, 33, 4_000])
+def test_few_of_four_billion_rows(count: int, rng: np.random.Generator) -> None:
+    n = 2**32 - 1
+    rows = np.unique(np.append(rng.integers(n, size=count - 2), [0, n - 1]))
+    np.testing.assert_array_equal(engine.Bitmap.from_rows(n, rng.permutation(rows)).rows(), rows)
+
+
 @pytest.mark.parametrize("n", [70_000, 300_000, 5_000_000])
 @pytest.mark.parametrize("count", [20, 1_000, 4_000])
 def test_few_of_many_rows(n: int, count: int, rng: np.random.Generator) -> None:

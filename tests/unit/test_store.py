@@ -158,6 +158,15 @@ def test_rollback(tmp_path: Path) -> None:
         Collection.create(dim=2).rollback()
 
 
+def test_rollback_keeps_an_encoder_that_was_set_since(tmp_path: Path) -> None:
+    encoder = encoders.get("hashing", dim=64)
+    collection = Collection.create(tmp_path / "c", dim=64)
+    collection.encoder = encoder
+    collection.rollback()
+    collection.add(["one text"])
+    assert (collection.encoder, collection.encoder_info["fingerprint"]) == (encoder, encoder.fingerprint)
+
+
 def test_a_block_commits_unless_it_fails(tmp_path: Path) -> None:
     with filled(tmp_path / "c") as collection:
         collection.delete([1])
@@ -197,10 +206,12 @@ def test_what_was_read_does_not_need_its_files(tmp_path: Path, mode: Any) -> Non
     """They are large enough to be mapped; whoever reads a mapped file that was cut is killed."""
     writer = filled(tmp_path / "c", n=60_000)
     expected = writer.search(rows(9), k=3, filter="year < 50000", columns="label")
-    writer.close()
     path = tmp_path / ("x" if mode == "file" else "c")
     if mode == "file":
         writer.save(path)
+    writer.close()
+    with pytest.raises(MemoryError, match=r"to read .* takes \d{7} bytes, memory_limit is 1000000"):
+        Collection.open(path, mmap=False, memory_limit=1_000_000)
     with pytest.raises(InvalidArgumentError, match="mmap is 1"):
         Collection.open(path, mmap=1)  # type: ignore[arg-type]
     opened = Collection.open(path, mode="r" if mode == "file" else mode, mmap=False)

@@ -21,7 +21,7 @@ std::size_t count_bits(std::span<const std::uint64_t> words) noexcept;
 class Bitmap {
  public:
   explicit Bitmap(std::size_t size) : size_(size), words_((size + 63) / 64) {}
-  /// Of its words, in which bits beyond `size` are 0 and `count` others 1.
+  /// Of its words, in which bits beyond `size` are 0 and exactly `count` others 1.
   Bitmap(std::size_t size, std::vector<std::uint64_t> words, std::size_t count)
       : size_(size), count_(count), words_(std::move(words)) {
     compact();

@@ -9,7 +9,7 @@
 
 namespace engine {
 
-/// Sorts row numbers, a few thousand at most, by their digits: no branch is taken wrongly at every other comparison.
+/// Sorts row numbers by their digits: no branch is taken wrongly at every other comparison.
 inline void sort_rows(std::vector<std::uint32_t>& rows) {
   if (std::ranges::is_sorted(rows)) return;
   constexpr std::size_t kWorth = 32;
