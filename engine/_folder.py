@@ -89,7 +89,7 @@ class Folder:
             raise StorageError(error.errno, f"cannot read collection: {error.strerror}", path) from error
 
     def read(self, entry: Entry, *, verify: bool) -> NDArray[Any]:
-        """The array of an entry, mapped where it is large and `mmap`; CorruptIndexError where the file is not what was written."""
+        """The array of an entry; CorruptIndexError where the file is not what was written."""
         name = self.name(entry)
         path = self.file(name)
         dtype, shape, n_bytes = parse_entry(path, name, entry)

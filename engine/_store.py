@@ -139,7 +139,6 @@ class Store:
 
     def verify(self) -> dict[str, int]:
         """Check all files of the last version and of those before it that are kept, and what they hold."""
-
         folder = Folder(self.folder.path)  # mapped: one version after the other would be in memory
 
         def work(last: dict[str, Any], newest: int) -> dict[str, int]:

@@ -307,9 +307,9 @@ class Collection:
             sizes, and the manifest; damage may give wrong answers then.
         mmap : bool, default True
             Map large files: they are read where searches need them, and those of a folder larger than the memory can
-            be searched. False: read and verify all of them now. Searches do not need the files from then on (one that
-            is cut while it is mapped kills the process), and walks over a million rows take 0.8 to 0.9 of the time where
-            the system gives large pages to memory (Linux). `rollback` reads them anew beside what is there.
+            be searched. False: read and verify all of them now. Searches do not need the files from then on (one
+            that is cut while it is mapped kills the process), and walks over a million rows take 0.8 to 0.9 of the
+            time where the system gives large pages to memory (Linux). `rollback` reads them beside what is there.
         n_threads : int, optional
             As for `Index`.
         memory_limit : int, optional

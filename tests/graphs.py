@@ -51,6 +51,7 @@ def recall_of(index: engine.Index, queries: Rows, k: int, **options: Any) -> flo
     found = index.search(queries, k, **options).ids
     return float(np.mean([np.isin(theirs, ours).mean() for theirs, ours in zip(exact, found, strict=True)]))
 
+
 def same_answers(left: engine.Index, right: engine.Index, **options: Any) -> None:
     for ours, theirs in zip(left.search(QUERIES, 10, **options), right.search(QUERIES, 10, **options), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -79,8 +79,8 @@ class Buffer {
   std::size_t nbytes() const noexcept { return size_ * sizeof(T); }
 
  private:
-  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to that,
-  /// while the end of an owner, even of the copy here, releases and acquires the count.
+  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to
+  /// that, while the end of an owner, even of the copy here, releases and acquires the count.
   bool is_shared() const noexcept {
     if (block_.use_count() > 1) return true;
     std::shared_ptr<Block>(block_).reset();
