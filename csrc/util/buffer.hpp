@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -79,11 +80,15 @@ class Buffer {
   std::size_t nbytes() const noexcept { return size_ * sizeof(T); }
 
  private:
-  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` does not see to
-  /// that, while the end of an owner, even of the copy here, releases and acquires the count.
+  /// Whether a reader has the block. If not, what the last one read was read before what follows: `use_count` alone does not see
+  /// to that.
   bool is_shared() const noexcept {
     if (block_.use_count() > 1) return true;
+#ifdef __SANITIZE_THREAD__  // knows no fences, but that the end of an owner releases and acquires the count
     std::shared_ptr<Block>(block_).reset();
+#else
+    std::atomic_thread_fence(std::memory_order_acquire);
+#endif
     return false;
   }
   void move_to(std::size_t capacity) {

@@ -43,7 +43,7 @@ def test_from_rows(mask: NDArray[np.bool_]) -> None:
     np.testing.assert_array_equal(engine.Bitmap.from_rows(len(mask), np.repeat(rows, 2)).to_mask(), mask)
 
 
-@pytest.mark.parametrize("count", [31, 32, 33, 4_000])
+@pytest.mark.parametrize("count", [31, 32, 33, 511, 512, 4_000])
 def test_few_of_four_billion_rows(count: int, rng: np.random.Generator) -> None:
     n = 2**32 - 16  # the most that there may be
     rows = np.unique(np.append(rng.integers(n, size=count - 2), [0, n - 1]))
