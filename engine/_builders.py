@@ -56,7 +56,7 @@ def add_folder(
                 typed = collection._table.attributes.typed(columns, len(vectors))
                 collection._add_others(unusable(vectors, collection.index), vectors, None, typed, batch.paths)
             counted.update(len(batch), skipped=len(collection.skipped) - before)
-    collection._encoding.kind = "images"
+    collection._encoding.note("images")
     collection.skipped.sort()
     if not len(collection):
         first = ": ".join(collection.skipped[0])
@@ -95,7 +95,7 @@ def add_texts(
             values = {name: column.some(rows[part]) for name, column in columns.items()}
             collection._add_others(unusable(vectors, collection.index), vectors, keys[part], values, names)
             counted.update(len(vectors), skipped=len(collection.skipped) - before)
-    collection._encoding.kind = "texts"
+    collection._encoding.note("texts")
     if not len(collection):
         first = ": ".join(collection.skipped[0])
         raise InvalidArgumentError(f"texts has {len(texts)} entries, expected some that can be used, but {first}")

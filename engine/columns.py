@@ -68,10 +68,14 @@ class TypedColumn(NamedTuple):
         if not np.count_nonzero(self.nulls):
             if self.type in STORED:
                 return np.array(self.values, STORED[self.type])
-            has_nul = self.type == "keyword" and "\0" in "".join(self.values)
-            if self.type == "keyword" and not (has_nul and any(value.endswith("\0") for value in self.values)):
+            if self.type == "keyword" and not any_ends_in_nul(self.values):
                 return np.array(self.values, np.str_)  # which drops NULs at the end
         return np.array([*self.plain(), None], dtype=object)[:-1]  # the None keeps numpy from unpacking
+
+
+def any_ends_in_nul(values: NDArray[Any] | list[Any]) -> bool:
+    """Seldom is there one at all, which is seen at once."""
+    return "\0" in "".join(values) and any(value.endswith("\0") for value in values)
 
 
 def typed_columns(

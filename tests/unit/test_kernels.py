@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from isas import OTHERS, is_outer, pass_with
 from numpy.typing import NDArray
 from reference import rounded_to
 from strategies import Case, cases
@@ -407,16 +405,7 @@ def test_int8_peak_is_a_speed() -> None:
 # ---- the others
 
 
-@pytest.mark.parametrize("isa", [isa for isa in _core.supported_isas() if isa != _core.isa()])
-@pytest.mark.skipif("NEARFIELD_INNER" in os.environ, reason="this run is such a repetition")
+@pytest.mark.parametrize("isa", OTHERS)
+@is_outer
 def test_the_other_instruction_sets(isa: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "ENGINE_ISA": isa, "NEARFIELD_INNER": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stdout[-3000:]
-    assert " passed" in ran.stdout
+    pass_with(isa, __file__)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from graphs import DIM, METRICS, QUERIES, VECTORS, N, clustered, graph_of, links_of, recall_of, same_answers
+from isas import OTHERS, is_outer, pass_with
 from reference import check_range, check_search
 
 import engine
-from engine import _core
 from engine.evaluation import recall_at_k
 from engine.types import Metric
 
@@ -377,30 +374,11 @@ def test_rows_added_in_small_pieces_are_within_reach(index: engine.Index, far: b
 # ---- the others
 
 
-@pytest.mark.parametrize("isa", [isa for isa in _core.supported_isas() if isa != _core.isa()])
-@pytest.mark.skipif("NEARFIELD_INNER" in os.environ, reason="this run is such a repetition")
+@pytest.mark.parametrize("isa", OTHERS)
+@is_outer
 def test_the_other_instruction_sets(isa: str) -> None:
     """Walks may differ among them in the last bit of a score; how much they find may not."""
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            __file__,
-            "-k",
-            "pool or test_dims or test_save_load",
-        ],
-        env={**os.environ, "ENGINE_ISA": isa, "NEARFIELD_INNER": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stdout[-3000:]
-    assert " passed" in ran.stdout
+    pass_with(isa, Path(__file__).parent, "-k", "pool or test_dims or test_save_load")
 
 
 @pytest.mark.parametrize("metric", METRICS)
